@@ -1,0 +1,5 @@
+"""``python -m learnloop``: the command line."""
+
+from learnloop.cli.main import main
+
+main()

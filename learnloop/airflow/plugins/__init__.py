@@ -1,0 +1,1 @@
+"""The folder to name as ``AIRFLOW__CORE__PLUGINS_FOLDER``."""

@@ -1,0 +1,1 @@
+"""Pipelines of a few arithmetic steps, for tests of the runners."""
