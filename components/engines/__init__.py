@@ -1,0 +1,1 @@
+"""Pure functions over Arrow and numpy that the components share. No store or runner here."""

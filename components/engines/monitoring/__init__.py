@@ -1,0 +1,1 @@
+"""Watching a model in service: what has changed, and whether that is more than the calendar."""

@@ -1,0 +1,175 @@
+"""The whole look at a model in service: volume, features, predictions, quality, the challenger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.engines.evaluation.comparison import compare
+from components.engines.evaluation.metrics import measure
+from components.engines.evaluation.predictions import Predictions
+from components.engines.monitoring.distances import Distance, measure_columns
+from components.engines.monitoring.ordinary import FEWEST_TURNS, Judged, Ordinary, judge
+from components.engines.monitoring.sequence import Evidence
+from components.engines.monitoring.windows import Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a change is told.
+
+    Args:
+        probability: What is rarer than this among ordinary turns is no ordinary turn.
+        least: The smallest distance that matters, in bits.
+        false_alarms: False alarms a window that are put up with by the evidence over all windows.
+        silence: The share of the earlier windows' mean number of predictions below which too few
+            are asked for.
+        auc_loss: How much lower than its evaluation the live AUC may surely be.
+    """
+
+    probability: float = 0.02
+    least: float = 0.05
+    false_alarms: float = 0.01
+    silence: float = 0.3
+    auc_loss: float = 0.02
+
+
+def look_at_columns(
+    reference: pa.Table, windows: Sequence[pa.Table], columns: tuple[str, ...], limits: Limits
+) -> tuple[list[Judged], Evidence]:
+    """Hold columns against a reference, and judge the last window by the ones before it.
+
+    Args:
+        reference: What every window is held against.
+        windows: The rows of each window in the order of time; the last is judged.
+        columns: Which columns.
+        limits: When a change is told.
+
+    Returns:
+        The judgement of each column in the last window, and the evidence of a change over all
+        windows. A window without rows is passed over.
+    """
+    measured = [
+        measure_columns(reference, rows, columns) for rows in windows if rows.num_rows and columns
+    ]
+    evidence = Evidence(limits.false_alarms)
+    for place in range(FEWEST_TURNS, len(measured)):
+        before = _by_column(measured[:place])
+        evidence = evidence.after([_probability(before[c], measured[place][c]) for c in columns])
+    if not measured or not windows[-1].num_rows:
+        return [], evidence
+    judged = judge(
+        measured[-1],
+        _by_column(measured[:-1]),
+        probability=limits.probability,
+        least=limits.least,
+    )
+    return judged, evidence
+
+
+def look_at_volume(counts: Sequence[int], limits: Limits) -> dict[str, Any]:
+    """Tell whether predictions are still asked for.
+
+    Args:
+        counts: Predictions in each window; the last is judged.
+        limits: When a change is told.
+    """
+    earlier = [count for count in counts[:-1] if count]
+    usual = float(np.mean(earlier)) if earlier else None
+    return {
+        "predictions": counts[-1],
+        "usual": usual,
+        "earlier_windows": len(earlier),
+        "is_silent": usual is not None and counts[-1] < limits.silence * usual,
+    }
+
+
+def look_at_quality(
+    joined: pa.Table, evaluated: Mapping[str, Any] | None, limits: Limits
+) -> dict[str, Any]:
+    """Measure the model by what has come to pass.
+
+    Args:
+        joined: Predictions with ``score``, ``outcome`` and ``subject``.
+        evaluated: The metrics of the model's own evaluation: ``auc`` and ``auc_interval``; None
+            where they are not known.
+        limits: When a change is told.
+
+    Returns:
+        The metrics; ``has_fallen`` when the whole interval of the AUC lies more than
+        ``auc_loss`` below the evaluation's.
+    """
+    made = _predictions(joined)
+    found = asdict(measure(made))
+    expected = (evaluated or {}).get("auc")
+    interval = found["auc_interval"]
+    has_fallen = bool(expected and interval and interval[1] < expected - limits.auc_loss)
+    return {
+        **found,
+        "evaluated_auc": expected,
+        "evaluated_interval": (evaluated or {}).get("auc_interval"),
+        "has_fallen": has_fallen,
+    }
+
+
+def look_at_challenger(
+    joined: pa.Table, rows: pa.Table, score: Callable[[pa.Table], NDArray[np.float64]]
+) -> dict[str, Any]:
+    """Ask the challenger what the served model was asked, and compare.
+
+    Args:
+        joined: Predictions with features, ``score`` and ``outcome``.
+        rows: The window's predictions with features and ``score``.
+        score: The challenger.
+
+    Returns:
+        How far its scores lie from the served model's, and by paired bootstrap, where enough has
+        come to pass, by how much it ranks better.
+    """
+    import pyarrow as pa
+
+    own = pa.chunked_array([pa.array(score(rows))])
+    distance = measure_columns(
+        pa.table({"score": rows["score"]}), pa.table({"score": own}), ("score",)
+    )["score"]
+    found: dict[str, Any] = {
+        "asked": rows.num_rows,
+        "distance": distance.to_json(),
+        "compared": None,
+    }
+    outcomes = joined["outcome"].to_numpy() if joined.num_rows else np.empty(0)
+    if min((outcomes == 1).sum(), (outcomes == 0).sum()) >= 2:
+        served = _predictions(joined)
+        challenger = Predictions(served.labels, score(joined), served.clusters)
+        found["compared"] = asdict(compare(challenger, served.scores))
+    return found
+
+
+def _predictions(joined: pa.Table) -> Predictions:
+    from pyarrow import compute
+
+    subjects = compute.dictionary_encode(joined["subject"].combine_chunks())
+    return Predictions.of(
+        joined["outcome"].to_numpy(), joined["score"].to_numpy(), subjects.indices.to_numpy()
+    )
+
+
+def _by_column(measured: Sequence[Mapping[str, Distance]]) -> dict[str, list[Distance]]:
+    return {name: [window[name] for window in measured] for name in measured[0]} if measured else {}
+
+
+def _probability(before: Sequence[Distance], now: Distance) -> float:
+    turns = tuple(one.value + one.chance for one in before)
+    return Ordinary(turns).probability(now.value + now.chance)
+
+
+def describe_window(window: Window) -> dict[str, str]:
+    """Tell a window's ends as text."""
+    return {"since": window.since.isoformat(), "until": window.until.isoformat()}

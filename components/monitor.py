@@ -1,0 +1,230 @@
+"""Look at a model in service: what it is asked, what it answers, and how that came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from components.engines.monitoring.outcomes import join_outcomes, read_outcomes, watched_columns
+from components.engines.monitoring.page import render
+from components.engines.monitoring.watching import (
+    Limits,
+    describe_window,
+    look_at_challenger,
+    look_at_columns,
+    look_at_quality,
+    look_at_volume,
+)
+from components.engines.monitoring.windows import Window, parse_moment, plan_windows
+from learnloop.artifacts import Evaluation, Examples, Model, MonitoringReport, digest_file
+from learnloop.component import Context, Input, Output, component
+from learnloop.settings import Settings, project_root
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAGE = "report.html"
+METRICS = "metrics.prom"
+FEATURE = "feature."
+
+
+def resolve_service(arguments: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    """Tell what the log and the outcomes hold now, which enters the cache key.
+
+    Args:
+        arguments: The step's parameters.
+        settings: Names the folders.
+    """
+    from serving.prediction_log.journal import model_folder
+
+    folders = {"log": model_folder(settings.predictions_folder, arguments["model"])}
+    if arguments["outcomes"]:
+        folders["outcomes"] = project_root() / arguments["outcomes"]
+    return {
+        name: {
+            path.relative_to(folder).as_posix(): digest_file(path)
+            for path in sorted(folder.rglob("*.parquet"))
+        }
+        for name, folder in folders.items()
+    }
+
+
+@component(resolve=resolve_service)
+def monitor(
+    reference: Input[Examples],
+    evaluation: Input[Evaluation] | None,
+    challenger: Input[Model] | None,
+    report: Output[MonitoringReport],
+    *,
+    model: str,
+    until: str,
+    days: int = 7,
+    earlier: int = 8,
+    terms: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    outcomes: str = "",
+    split: str = "train",
+    probability: float = 0.02,
+    least: float = 0.05,
+    false_alarms: float = 0.01,
+    auc_loss: float = 0.02,
+    context: Context,
+) -> None:
+    """Judge a window of a model's service by its training data and by earlier windows.
+
+    Features are held against the training data (training-serving skew and drift at once), scores
+    against the earlier windows; each distance is judged by the distances of the earlier windows, so
+    that what every week or term brings is not called drift.
+
+    Args:
+        reference: Raw rows that the served model was trained on.
+        evaluation: Its evaluation, which the live quality is held against.
+        challenger: A model that is asked the same, for comparison.
+        report: Everything as JSON, ``report.html`` and Prometheus's ``metrics.prom`` beside it.
+        model: The served model's name.
+        until: The window's end, which no longer belongs to it. ISO 8601.
+        days: The window's length.
+        earlier: The most earlier windows to judge by.
+        terms: The starts of terms; then the earlier windows are the same days of earlier terms.
+        columns: The features to watch; all when empty.
+        outcomes: A folder of what came to pass (:mod:`components.engines.monitoring.outcomes`).
+        split: The split of the reference that was trained on.
+        probability: What is rarer than this among earlier windows is told.
+        least: The smallest distance that matters, in bits.
+        false_alarms: False alarms a window that are put up with, on average over time.
+        auc_loss: How much lower than its evaluation the live AUC may surely be.
+        context: Names the folders.
+
+    Raises:
+        UsageError: There is no log, or a parameter does not fit.
+    """
+    from serving.prediction_log import read_predictions
+
+    limits = Limits(probability, least, false_alarms, auc_loss=auc_loss)
+    starts = [parse_moment(term, "terms") for term in terms]
+    now, before = plan_windows(parse_moment(until, "until"), days, earlier, starts)
+    windows = [*before, now]
+
+    def read(window: Window) -> pa.Table:
+        folder = context.settings.predictions_folder
+        rows = read_predictions(folder, model, window.since, window.until)
+        return _plain(rows)
+
+    rows = [read(window) for window in windows]
+    trained = reference.table(split)
+    watched = watched_columns(trained.schema.names, rows[-1].schema.names, columns)
+    features, evidence = look_at_columns(trained, rows, watched, limits)
+    scored = [window.select(["score"]) for window in rows]
+    answers, answer_evidence = look_at_columns(_joined(scored[:-1]), scored, ("score",), limits)
+    document: dict[str, Any] = {
+        "model": model,
+        "versions": sorted(set(rows[-1]["version"].to_pylist())),
+        "window": describe_window(now),
+        "earlier": [describe_window(window) for window in before],
+        "volume": look_at_volume([window.num_rows for window in rows], limits),
+        "features": [one.to_json() | {"sentence": one.sentence()} for one in features],
+        "scores": [one.to_json() | {"sentence": one.sentence()} for one in answers],
+        "evidence": {
+            "features": evidence.value,
+            "scores": answer_evidence.value,
+            "alarm_at": 1 / limits.false_alarms,
+        },
+        "quality": None,
+        "challenger": None,
+    }
+    joined = None
+    if outcomes:
+        everything = read(Window(min(w.since for w in windows), now.until))
+        joined = join_outcomes(everything, read_outcomes(project_root() / outcomes), now)
+        document["quality"] = look_at_quality(joined, _evaluated(evaluation), limits)
+    if challenger is not None and rows[-1].num_rows:
+        from components.engines.training.served import ServedModel
+
+        none = rows[-1].slice(0, 0)
+        document["challenger"] = look_at_challenger(
+            none if joined is None else joined, rows[-1], ServedModel(challenger.path)
+        )
+    document["reasons"] = _reasons(document)
+    report.write(document)
+    report.describe(needs_retraining=bool(document["reasons"]), reasons=document["reasons"])
+    (report.path / PAGE).write_text(render(document), encoding="utf-8")
+    (report.path / METRICS).write_text(_metrics(document), encoding="utf-8")
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Call features as the training data calls them."""
+    return rows.rename_columns([name.removeprefix(FEATURE) for name in rows.schema.names])
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)
+
+
+def _evaluated(evaluation: Evaluation | None) -> Mapping[str, Any] | None:
+    if evaluation is None:
+        return None
+    document = evaluation.load()
+    figures: Mapping[str, Any] = document["metrics"][document["judged"]]
+    return figures
+
+
+def _reasons(document: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what calls for attention."""
+    found = [
+        one["sentence"]
+        for name in ("features", "scores")
+        for one in document[name]
+        if one["is_drift"]
+    ]
+    evidence = document["evidence"]
+    for name in ("features", "scores"):
+        if evidence[name] >= evidence["alarm_at"]:
+            found.append(
+                f"The evidence that the {name} have changed is {evidence[name]:.0f}, "
+                f"{evidence['alarm_at']:.0f} or more is an alarm."
+            )
+    volume = document["volume"]
+    if volume["is_silent"]:
+        found.append(
+            f"{volume['predictions']:,} predictions were asked for, "
+            f"{volume['usual']:,.0f} is usual."
+        )
+    quality = document["quality"]
+    if quality and quality["has_fallen"]:
+        low, high = quality["auc_interval"]
+        found.append(
+            f"The live AUC is {quality['auc']:.3f} ({low:.3f} to {high:.3f}), "
+            f"{quality['evaluated_auc']:.3f} in the evaluation."
+        )
+    return found
+
+
+def _metrics(document: Mapping[str, Any]) -> str:
+    """Write the figures as Prometheus's text format, for the node exporter's textfile collector."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    labels = {"model": document["model"]}
+
+    def gauge(name: str, what: str, *more: str) -> Gauge:
+        names = [*labels, *more]
+        return Gauge(f"learnloop_monitor_{name}", what, names, registry=registry)
+
+    def tell(name: str, what: str, value: float) -> None:
+        gauge(name, what).labels(**labels).set(value)
+
+    tell("predictions", "Predictions in the window.", document["volume"]["predictions"])
+    for name in ("features", "scores"):
+        distances = gauge(f"{name}_distance_bits", "Jensen-Shannon divergence.", "column")
+        for one in document[name]:
+            distances.labels(**labels, column=one["column"]).set(one["value"])
+        tell(f"{name}_evidence", "Evidence of a change.", document["evidence"][name])
+    quality = document["quality"]
+    if quality and quality["auc"] is not None:
+        tell("auc", "Live AUC of what has come to pass.", quality["auc"])
+        tell("calibration_error", "Live expected calibration error.", quality["ece"])
+    tell("needs_retraining", "Whether anything calls for it.", bool(document["reasons"]))
+    text: str = generate_latest(registry).decode()
+    return text
