@@ -1,0 +1,1 @@
+"""Knowledge tracing: the probability that a learner answers the next item of a skill correctly."""

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pipelines.knowledge_tracing.pipeline import knowledge_tracing
+
+
+def test_the_graph_runs_from_ingest_to_push() -> None:
+    graph = knowledge_tracing.graph(source="kt", units=64)
+    assert {name: set(node.upstream) for name, node in graph.nodes.items()} == {
+        "ingest": set(),
+        "load_champion": set(),
+        "windows": {"ingest"},
+        "statistics": {"windows"},
+        "load_reference": {"statistics"},
+        "validate": {"statistics", "windows", "load_reference"},
+        "transform": {"windows", "validate"},
+        "train": {"transform", "validate"},
+        "evaluate": {"train", "windows", "load_champion"},
+        "register": {"train", "evaluate", "windows"},
+        "push": {"train", "register", "windows"},
+    }
+    assert graph.node("train").arguments["hyperparameters"] == {"units": 64, "dropout": 0.4}
+    assert graph.node("train").arguments["patience"] == 10
+    assert graph.node("evaluate").arguments["without"] == "repeated"
