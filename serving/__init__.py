@@ -1,0 +1,1 @@
+"""Serving: how a model reaches TensorFlow Serving's base path, and back."""

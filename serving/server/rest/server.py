@@ -1,0 +1,113 @@
+"""The REST side of the server: its connections, their deadlines, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from serving.server.metrics import Metrics
+from serving.server.rest.answers import AnswerHeads
+from serving.server.rest.api import Api
+from serving.server.rest.connection import Connection, RestLimits
+from serving.server.rest.heads import Heads
+
+_SWEEP_SECONDS = 0.5
+_LINGER_SECONDS = 0.5
+_BACKLOG = 4096
+
+
+class RestServer:
+    """Listens, and keeps the connections.
+
+    Args:
+        api: Answers.
+        metrics: What is counted.
+        limits: What clients may take.
+    """
+
+    def __init__(self, api: Api, metrics: Metrics, limits: RestLimits = RestLimits()) -> None:
+        self.api = api
+        self.limits = limits
+        self.heads = Heads()
+        self.answer_heads = AnswerHeads()
+        self.is_draining = False
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        self._connections: set[Connection] = set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        metrics.connections = lambda: len(self._connections)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen.
+
+        Args:
+            host: The address.
+            port: The port; 0 for any.
+            tls: TLS; None for plain HTTP.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        handshake = self.limits.head_seconds if tls else None
+        self._server = await self._loop.create_server(
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=handshake,
+        )
+        self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new connection, finish what is in flight, and end.
+
+        Args:
+            seconds: What is not finished by then is cut off.
+        """
+        self.is_draining = True
+        if self._server is not None:
+            self._server.close()
+        try:
+            async with asyncio.timeout(seconds):
+                # A request that is under way to a kept-alive connection is answered, with
+                # ``Connection: close``, rather than met with a closed one.
+                await asyncio.sleep(min(_LINGER_SECONDS, seconds) if self._connections else 0)
+                for connection in list(self._connections):
+                    if connection.is_idle:
+                        connection.close()
+                await self._is_empty.wait()
+        except TimeoutError:
+            pass
+        for connection in list(self._connections):
+            connection.abort()
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    def add(self, connection: Connection) -> bool:
+        """Keep a connection; False where there are too many."""
+        if len(self._connections) >= self.limits.connections:
+            return False
+        self._connections.add(connection)
+        self._is_empty.clear()
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._is_empty.set()
+
+    def _expire(self) -> None:
+        now = self.now()
+        # One pass over all of them twice a second costs less than a timer for each request.
+        for connection in [c for c in self._connections if c.deadline < now]:
+            connection.expire()
+        self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's gRPC API: its two services, health and reflection, on ``grpc.aio``."""
