@@ -1,0 +1,1 @@
+"""Messages: RabbitMQ requests to retrain, and Kafka events of learners."""

@@ -1,0 +1,1 @@
+"""``learnloop listen``: the one consumer of requests to retrain."""
