@@ -1,0 +1,1 @@
+"""The feature store: features defined once, correct in time, the same in training and serving."""

@@ -1,0 +1,194 @@
+"""The commands of ``learnloop features`` that write and read the online store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from learnloop.cli.output import print_json, print_table
+from learnloop.errors import UsageError
+
+if TYPE_CHECKING:
+    from feature_store.materialise import Materialized
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Views = Annotated[
+    list[str] | None, typer.Option("--view", help="A feature view; all that are online if none.")
+]
+End = Annotated[str, typer.Option(help="Up to when, in ISO 8601; now if not given.")]
+
+
+def materialize(
+    start: Annotated[str, typer.Option(help="From when, in ISO 8601; all if not given.")] = "",
+    end: End = "",
+    view: Views = None,
+    json: Json = False,
+) -> None:
+    """Write the rows of a span to the online store."""
+    from feature_store.store import FeatureStore
+
+    begin = _moment(start, "--start") if start else None
+    done = FeatureStore().materialize(begin, _end(end), view or ())
+    _tell_materialized(done, json)
+
+
+def materialize_incremental(end: End = "", view: Views = None, json: Json = False) -> None:
+    """Write what came since the last time to the online store."""
+    from feature_store.store import FeatureStore
+
+    _tell_materialized(FeatureStore().materialize_incremental(_end(end), view or ()), json)
+
+
+def push(
+    source: Annotated[str, typer.Argument(help="A push source.")],
+    file: Annotated[Path, typer.Argument(help="Rows: a Parquet file.")],
+    json: Json = False,
+) -> None:
+    """Take rows of a push source: keep them, and write them to the online store."""
+    import pyarrow as pa
+    import pyarrow_hotfix  # type: ignore[import-untyped]  # noqa: F401  # a file may bring code
+    from pyarrow import parquet
+
+    from feature_store.store import FeatureStore
+
+    try:
+        rows = parquet.read_table(file)
+    except (OSError, pa.ArrowInvalid) as fault:
+        raise UsageError(
+            "The rows cannot be read.",
+            where=file,
+            expected="a Parquet file",
+            received=str(fault).partition("\n")[0],
+        ) from None
+    pushed = FeatureStore().push(source, rows)
+    if json:
+        print_json(vars(pushed))
+        return
+    print(
+        f"{pushed.new} of {pushed.rows} rows are new; online: {', '.join(pushed.views) or 'none'}"
+    )
+
+
+def get(
+    features: Annotated[
+        list[str], typer.Argument(help="A feature service, or features as view:feature or view.")
+    ],
+    entity: Annotated[
+        list[str] | None, typer.Option("--entity", help="A join key as learner=7.")
+    ] = None,
+    purpose: Annotated[str, typer.Option(help="What listed features are for.")] = "",
+    json: Json = False,
+) -> None:
+    """Read features as they are now, from the online store."""
+    from feature_store.store import FeatureStore
+
+    store = FeatureStore()
+    is_service = len(features) == 1 and features[0] in store.definitions.services
+    asked = store.ask(features[0] if is_service else features, purpose=purpose)
+    types = {field.name: field.dtype for field in (*asked.join_keys, *asked.request_fields)}
+    given = [_entity_value(text, types) for text in entity or ()]
+    row = store.online_reader(asked).one(dict(given))
+    if json:
+        print_json({"values": row.values, "statuses": row.statuses})
+        return
+    print_table(("feature", "value"), [(name, str(value)) for name, value in row.values.items()])
+    for view, status in row.statuses.items():
+        print(f"{view}: {status}")
+
+
+def compact(json: Json = False) -> None:
+    """Put the small parts of pushed rows together."""
+    from feature_store.push import compact_pushed
+    from feature_store.store import FeatureStore
+
+    replaced = compact_pushed(FeatureStore())
+    if json:
+        print_json(replaced)
+        return
+    print_table(("push source", "parts put together"), list(replaced.items()))
+
+
+def register(commands: typer.Typer) -> None:
+    """Add the commands.
+
+    Args:
+        commands: ``learnloop features``.
+    """
+    for function in (materialize, materialize_incremental, push, get, compact):
+        commands.command(function.__name__.replace("_", "-"))(function)
+
+
+def _tell_materialized(done: list[Materialized], json: bool) -> None:
+    if json:
+        print_json(
+            [
+                {
+                    **vars(one),
+                    "start": one.start.isoformat() if one.start else None,
+                    "watermark": one.watermark.isoformat(),
+                }
+                for one in done
+            ]
+        )
+        return
+    print_table(
+        ("view", "rows", "up to", "seconds", "online store"),
+        [
+            (
+                one.view,
+                one.rows,
+                one.watermark.isoformat(timespec="seconds"),
+                f"{one.seconds:.2f}",
+                one.store,
+            )
+            for one in done
+        ],
+    )
+
+
+def _end(text: str) -> datetime:
+    return _moment(text, "--end") if text else datetime.now(UTC)
+
+
+def _moment(text: str, option: str) -> datetime:
+    """Read a moment; one without a zone is in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            "This is no moment.",
+            where=option,
+            expected="ISO 8601, as 2024-09-01 or 2024-09-01T08:00:00+02:00",
+            received=repr(text),
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _entity_value(text: str, types: dict[str, Any]) -> tuple[str, object]:
+    """Read ``learner=7`` as a name and a value of its type."""
+    from feature_store.fields import FeatureType
+    from learnloop.errors import closest
+
+    name, equals, value = text.partition("=")
+    if not equals or name not in types:
+        raise UsageError(
+            "This names no join key of what is asked for.",
+            where="--entity",
+            expected=closest(name, [f"{known}=…" for known in types]),
+            received=repr(name),
+        )
+    kind = types[name]
+    if kind is FeatureType.STRING:
+        return name, value
+    try:
+        return name, float(value) if "float" in kind else int(value)
+    except ValueError:
+        raise UsageError(
+            f"A value of '{name}' is not of its type.",
+            where="--entity",
+            expected=kind,
+            received="text",
+        ) from None
