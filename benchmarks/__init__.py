@@ -1,0 +1,1 @@
+"""How fast LearnLoop is, beside the same work written by hand with the same libraries."""

@@ -1,0 +1,1 @@
+"""The feature store beside what others would use for the same work."""
