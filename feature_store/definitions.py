@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from feature_store.fields import Entity, Field, Sensitivity, check_distinct, check_name
+from feature_store.fields import Entity, Field, check_distinct, check_name
 from feature_store.sources import Source, StoredSource, stored_source
 from learnloop.errors import UsageError, closest
 
@@ -389,11 +389,6 @@ def project(chosen: FeatureView | OnDemandFeatureView | FeatureProjection) -> Fe
     if isinstance(chosen, FeatureProjection):
         return chosen
     return FeatureProjection(chosen, chosen.feature_names)
-
-
-def is_sensitive(column: Field) -> bool:
-    """Whether a field says anything about a person."""
-    return column.sensitivity is not Sensitivity.NONE
 
 
 def _check_times_apart(view: FeatureView) -> None:

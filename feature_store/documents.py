@@ -20,7 +20,7 @@ from feature_store.definitions import (
     OnDemandFeatureView,
     RequestSource,
 )
-from feature_store.fields import Entity, FeatureType, Field, Sensitivity
+from feature_store.fields import Entity, Field
 from feature_store.sources import EventSource, ParquetSource, PushSource, Source
 
 Document = Mapping[str, Any]
@@ -95,17 +95,6 @@ def field_document(column: Field) -> Document:
     }
 
 
-def read_field(document: Document) -> Field:
-    """Read a field that :func:`field_document` wrote."""
-    return Field(
-        document["name"],
-        FeatureType(document["dtype"]),
-        Sensitivity(document["sensitivity"]),
-        document["description"],
-        tuple(document["formerly"]),
-    )
-
-
 def describe_difference(earlier: Document, later: Document) -> list[str]:
     """Say what differs between two documents of one definition, a line each.
 
@@ -166,7 +155,7 @@ def _value(name: str, value: object) -> str:
         return "for ever" if value is None else str(timedelta(seconds=float(str(value))))
     if isinstance(value, str):
         return value or "none"
-    return json.dumps(value, sort_keys=True) if value else "none"
+    return "none" if value is None or value in ([], {}) else json.dumps(value, sort_keys=True)
 
 
 def _place(source: ParquetSource | EventSource) -> Document:

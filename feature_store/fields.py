@@ -1,7 +1,7 @@
 """What a column is: its name, its type, and what it says about a person.
 
 The sensitivity of a field is part of its type: whoever reads a field that is not ``none`` has to
-declare a purpose that its view permits, and is refused before any read otherwise (``privacy.py``).
+declare a purpose that its view permits, and is refused before any read otherwise (``asking.py``).
 """
 
 from __future__ import annotations

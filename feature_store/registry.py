@@ -1,9 +1,9 @@
 """What is applied: one JSON document, replaced as a whole.
 
 Applying gives every definition a version, which rises with each change of it. The document of every
-version is kept, of removed definitions too, so that a row written under an earlier version of a
-view can be read, and a name that comes back goes on counting. A reader sees the document before or
-after a change, never between; two who apply at once do it one after the other.
+version is kept, of removed definitions too, so that a name that comes back goes on counting, and a
+feature never takes a type in which values stored under its name would not fit. A reader sees the
+document before or after a change, never between; two who apply at once do it one after the other.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from feature_store.documents import (
     Document,
     describe_difference,
     entity_document,
-    read_field,
     service_document,
     source_document,
     view_document,
 )
-from feature_store.fields import FeatureType, Field
+from feature_store.fields import FeatureType
 from learnloop.errors import CorruptArtifact, UsageError
 from learnloop.settings import Settings
 from learnloop.store.local import explain_disk_faults
@@ -81,28 +80,6 @@ class Registry:
         """When the version applied was applied, in ISO 8601; empty if there was never one."""
         found = self.objects.get(kind, {}).get(name)
         return "" if found is None else found["applied"]
-
-    def schema_of(self, view: str, version: int) -> tuple[Field, ...]:
-        """The schema that a view had in some version.
-
-        Args:
-            view: The view's name.
-            version: From 1 to the version applied.
-
-        Raises:
-            UsageError: The view never had this version.
-        """
-        latest = self.version("feature view", view)
-        if not 1 <= version <= latest:
-            raise UsageError(
-                f"Feature view '{view}' has no version {version}.",
-                where="the registry of features",
-                expected=f"1 to {latest}" if latest else "a view that is applied",
-                received=version,
-                next="learnloop features list",
-            )
-        document = self.objects["feature view"][view]["versions"][version - 1]
-        return tuple(read_field(column) for column in document["schema"])
 
 
 def registry_file(settings: Settings) -> Path:
@@ -184,7 +161,8 @@ def plan_changes(definitions: Definitions, registry: Registry) -> list[Change]:
                     changes.append(Change("removed", kind, name))
                 continue
             if kind == "feature view" and registry.version(kind, name):
-                _check_types(name, registry.objects[kind][name]["versions"][-1], after)
+                for version in registry.objects[kind][name]["versions"]:
+                    _check_types(name, version, after)
             if before is None:
                 changes.append(Change("added", kind, name))
             elif before != after:

@@ -285,17 +285,6 @@ class FeatureStore:
             self._check_applied("feature view", view.name, view_document(view), registry)
         return views
 
-    def describe(self, name: str) -> View:
-        """Look up a view's definition.
-
-        Args:
-            name: The view's name.
-
-        Raises:
-            UsageError: There is none of this name.
-        """
-        return self.definitions.view(name)
-
     def _check_applied(
         self, kind: str, name: str, document: Mapping[str, Any], registry: Registry
     ) -> None:

@@ -139,11 +139,6 @@ class SourceReader:
         self._stack.close()
 
     @property
-    def rows(self) -> int:
-        """How many rows the source has."""
-        return sum(opened.metadata.num_rows for opened in self.files)
-
-    @property
     def unit(self) -> str:
         """The unit that holds all times of the source: ``us``, or ``ns`` if one of them has it."""
         units = {
