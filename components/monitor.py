@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.engines.monitoring.outcomes import join_outcomes, read_outcomes, watched_columns
 from components.engines.monitoring.page import render
 from components.engines.monitoring.watching import (
     Limits,
-    describe_window,
     look_at_challenger,
     look_at_columns,
     look_at_quality,
     look_at_volume,
+    others,
 )
 from components.engines.monitoring.windows import Window, parse_moment, plan_windows
 from learnloop.artifacts import Evaluation, Examples, Model, MonitoringReport, digest_file
@@ -21,11 +21,13 @@ from learnloop.component import Context, Input, Output, component
 from learnloop.settings import Settings, project_root
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 PAGE = "report.html"
 METRICS = "metrics.prom"
-FEATURE = "feature."
+BATCH = 8_192
 
 
 def resolve_service(arguments: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
@@ -35,18 +37,14 @@ def resolve_service(arguments: Mapping[str, Any], settings: Settings) -> Mapping
         arguments: The step's parameters.
         settings: Names the folders.
     """
-    from serving.prediction_log.journal import model_folder
+    from serving.prediction_log import find_parts
 
-    folders = {"log": model_folder(settings.predictions_folder, arguments["model"])}
+    windows = _plan(*(arguments[name] for name in ("since", "until", "earlier", "terms")))
+    log = settings.predictions_folder
+    files = {"log": find_parts(log, arguments["model"], windows[0].since, windows[-1].until)}
     if arguments["outcomes"]:
-        folders["outcomes"] = project_root() / arguments["outcomes"]
-    return {
-        name: {
-            path.relative_to(folder).as_posix(): digest_file(path)
-            for path in sorted(folder.rglob("*.parquet"))
-        }
-        for name, folder in folders.items()
-    }
+        files["outcomes"] = sorted((project_root() / arguments["outcomes"]).rglob("*.parquet"))
+    return {name: [digest_file(path) for path in paths] for name, paths in files.items()}
 
 
 @component(resolve=resolve_service)
@@ -57,8 +55,8 @@ def monitor(
     report: Output[MonitoringReport],
     *,
     model: str,
+    since: str,
     until: str,
-    days: int = 7,
     earlier: int = 8,
     terms: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
@@ -82,8 +80,8 @@ def monitor(
         challenger: A model that is asked the same, for comparison.
         report: Everything as JSON, ``report.html`` and Prometheus's ``metrics.prom`` beside it.
         model: The served model's name.
-        until: The window's end, which no longer belongs to it. ISO 8601.
-        days: The window's length.
+        since: The window's first moment. ISO 8601.
+        until: The window's end, which no longer belongs to it.
         earlier: The most earlier windows to judge by.
         terms: The starts of terms; then the earlier windows are the same days of earlier terms.
         columns: The features to watch; all when empty.
@@ -101,26 +99,25 @@ def monitor(
     from serving.prediction_log import read_predictions
 
     limits = Limits(probability, least, false_alarms, auc_loss=auc_loss)
-    starts = [parse_moment(term, "terms") for term in terms]
-    now, before = plan_windows(parse_moment(until, "until"), days, earlier, starts)
-    windows = [*before, now]
+    windows = _plan(since, until, earlier, terms)
+    now = windows[-1]
 
-    def read(window: Window) -> pa.Table:
+    def read(window: Window, columns: tuple[str, ...] = ()) -> pa.Table:
         folder = context.settings.predictions_folder
-        rows = read_predictions(folder, model, window.since, window.until)
-        return _plain(rows)
+        return read_predictions(folder, model, window.since, window.until, columns)
 
     rows = [read(window) for window in windows]
+    asked = [_features_of(window) for window in rows]
     trained = reference.table(split)
-    watched = watched_columns(trained.schema.names, rows[-1].schema.names, columns)
-    features, evidence = look_at_columns(trained, rows, watched, limits)
+    watched = watched_columns(trained.schema.names, asked[-1].schema.names, columns)
+    features, evidence = look_at_columns([trained] * len(asked), asked, watched, limits)
     scored = [window.select(["score"]) for window in rows]
-    answers, answer_evidence = look_at_columns(_joined(scored[:-1]), scored, ("score",), limits)
+    answers, answer_evidence = look_at_columns(others(scored), scored, ("score",), limits)
     document: dict[str, Any] = {
         "model": model,
         "versions": sorted(set(rows[-1]["version"].to_pylist())),
-        "window": describe_window(now),
-        "earlier": [describe_window(window) for window in before],
+        "window": now.to_json(),
+        "earlier": [window.to_json() for window in windows[:-1]],
         "volume": look_at_volume([window.num_rows for window in rows], limits),
         "features": [one.to_json() | {"sentence": one.sentence()} for one in features],
         "scores": [one.to_json() | {"sentence": one.sentence()} for one in answers],
@@ -134,16 +131,12 @@ def monitor(
     }
     joined = None
     if outcomes:
-        everything = read(Window(min(w.since for w in windows), now.until))
+        needed = () if challenger else ("time", "subject", "score")
+        everything = read(Window(windows[0].since, now.until), needed)
         joined = join_outcomes(everything, read_outcomes(project_root() / outcomes), now)
         document["quality"] = look_at_quality(joined, _evaluated(evaluation), limits)
     if challenger is not None and rows[-1].num_rows:
-        from components.engines.training.served import ServedModel
-
-        none = rows[-1].slice(0, 0)
-        document["challenger"] = look_at_challenger(
-            none if joined is None else joined, rows[-1], ServedModel(challenger.path)
-        )
+        document["challenger"] = look_at_challenger(joined, rows[-1], _asked(challenger))
     document["reasons"] = _reasons(document)
     report.write(document)
     report.describe(needs_retraining=bool(document["reasons"]), reasons=document["reasons"])
@@ -151,15 +144,33 @@ def monitor(
     (report.path / METRICS).write_text(_metrics(document), encoding="utf-8")
 
 
-def _plain(rows: pa.Table) -> pa.Table:
-    """Call features as the training data calls them."""
-    return rows.rename_columns([name.removeprefix(FEATURE) for name in rows.schema.names])
+def _features_of(rows: pa.Table) -> pa.Table:
+    """Take the raw features out of the log's columns, under the names that the model knows."""
+    from serving.prediction_log.columns import FEATURE
+
+    names = [name for name in rows.schema.names if name.startswith(FEATURE)]
+    return rows.select(names).rename_columns([name.removeprefix(FEATURE) for name in names])
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    import pyarrow as pa
+def _plan(since: str, until: str, earlier: int, terms: Sequence[str]) -> list[Window]:
+    starts = [parse_moment(term, "terms") for term in terms]
+    return plan_windows(Window.parse(since, until), earlier, starts)
 
-    return pa.concat_tables(tables)
+
+def _asked(model: Model) -> Callable[[pa.Table], NDArray[np.float64]]:
+    """Make a model answer logged rows as a server would; NaN where it has nothing to say."""
+    import numpy as np
+
+    from components.engines.bulk import BulkModel
+
+    asked = BulkModel(model.path)
+
+    def scores(rows: pa.Table) -> NDArray[np.float64]:
+        batches = _features_of(rows).to_batches(max_chunksize=BATCH)
+        found = [asked.scores(batch).to_numpy(zero_copy_only=False) for batch in batches]
+        return np.concatenate([np.empty(0), *found])
+
+    return scores
 
 
 def _evaluated(evaluation: Evaluation | None) -> Mapping[str, Any] | None:
@@ -173,7 +184,7 @@ def _evaluated(evaluation: Evaluation | None) -> Mapping[str, Any] | None:
 def _reasons(document: Mapping[str, Any]) -> list[str]:
     """Say in sentences what calls for attention."""
     found = [
-        one["sentence"]
+        f"{name.capitalize()}: {one['sentence']}"
         for name in ("features", "scores")
         for one in document[name]
         if one["is_drift"]
@@ -182,8 +193,8 @@ def _reasons(document: Mapping[str, Any]) -> list[str]:
     for name in ("features", "scores"):
         if evidence[name] >= evidence["alarm_at"]:
             found.append(
-                f"The evidence that the {name} have changed is {evidence[name]:.0f}, "
-                f"{evidence['alarm_at']:.0f} or more is an alarm."
+                f"The evidence that the {name} have changed is {evidence[name]:,.0f}, "
+                f"{evidence['alarm_at']:,.0f} or more is an alarm."
             )
     volume = document["volume"]
     if volume["is_silent"]:

@@ -29,7 +29,7 @@ def request_retraining(
     Args:
         report: What the monitor saw.
         pipeline: The pipeline to run.
-        context: Takes progress.
+        context: Takes progress, and names the run that the request points to.
 
     Raises:
         LearnLoopError: The broker cannot be reached or does not take the request.
@@ -50,7 +50,7 @@ def request_retraining(
         reason="live_quality" if quality and quality["has_fallen"] else "drift",
         requested_by="monitor",
         requested_at=datetime.now(UTC),
-        evidence=_evidence(document),
+        evidence=_evidence(document) | {"report": f"learnloop show {context.run_id}"},
     )
     with Publisher(broker_url()) as publisher:
         publisher.send(request)
@@ -70,10 +70,13 @@ def _evidence(document: Mapping[str, Any]) -> dict[str, Any]:
     quality = document["quality"]
     if quality:
         found["new_labelled_rows"] = quality["rows"]
-        if quality["auc_interval"]:
-            low, high = quality["auc_interval"]
-            found["live"] = {"value": quality["auc"], "low": low, "high": high}
-        if quality["evaluated_interval"]:
-            low, high = quality["evaluated_interval"]
-            found["evaluated"] = {"value": quality["evaluated_auc"], "low": low, "high": high}
+        for name, prefix in (("live", ""), ("evaluated", "evaluated_")):
+            if quality[f"{prefix}auc_interval"]:
+                low, high = quality[f"{prefix}auc_interval"]
+                found[name] = {
+                    "value": quality[f"{prefix}auc"],
+                    "low": low,
+                    "high": high,
+                    "rows": quality[f"{prefix}rows"],
+                }
     return found

@@ -7,12 +7,13 @@ since the last append, at most; the next one turns its journals into parts.
 """
 
 from serving.prediction_log.log import LogCounts, LogSettings, PredictionLog
-from serving.prediction_log.reader import prediction_batches, read_predictions
+from serving.prediction_log.reader import find_parts, prediction_batches, read_predictions
 
 __all__ = [
     "LogCounts",
     "LogSettings",
     "PredictionLog",
+    "find_parts",
     "prediction_batches",
     "read_predictions",
 ]

@@ -43,7 +43,7 @@ def read_predictions(
     """
     import pyarrow as pa
 
-    parts = _parts(folder, model, since, until)
+    parts = find_parts(folder, model, since, until)
     schema = _schema(parts, columns)
     batches = _batches(parts, schema, since, until)
     return pa.Table.from_batches(batches, schema)
@@ -57,12 +57,14 @@ def prediction_batches(
     columns: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Read the logged predictions of a model in bounded memory; see :func:`read_predictions`."""
-    parts = _parts(folder, model, since, until)
+    parts = find_parts(folder, model, since, until)
     yield from _batches(parts, _schema(parts, columns), since, until)
 
 
-def _parts(folder: Path, model: str, since: datetime | None, until: datetime | None) -> list[Path]:
-    """Find the parts of the hours that the span touches."""
+def find_parts(
+    folder: Path, model: str, since: datetime | None, until: datetime | None
+) -> list[Path]:
+    """Find the parts of the hours that a span of time touches; see :func:`read_predictions`."""
     for moment in (since, until):
         if moment is not None and moment.tzinfo is None:
             raise UsageError(

@@ -61,24 +61,25 @@ def join_outcomes(predictions: pa.Table, outcomes: pa.Table, window: Window) -> 
         The predictions whose outcome it is, in the order of time, with ``outcome`` and
         ``known_at``; one that nobody is named with has none.
     """
-    import duckdb
+    import pandas as pd
+    import pyarrow as pa
 
-    with duckdb.connect() as connection:
-        connection.register("predictions", predictions)
-        connection.register("outcomes", outcomes)
-        return connection.execute(
-            """
-            SELECT * FROM (
-                SELECT predictions.*, outcomes.outcome, outcomes.known_at
-                FROM predictions
-                ASOF JOIN outcomes
-                  ON predictions.subject = outcomes.subject AND predictions.time < outcomes.known_at
-            )
-            WHERE known_at >= $since AND known_at < $until
-            ORDER BY time, subject
-            """,
-            {"since": window.since, "until": window.until},
-        ).to_arrow_table()
+    asked = pd.DataFrame({name: predictions[name].to_pandas() for name in ("subject", "time")})
+    asked["place"] = range(len(asked))
+    known = outcomes.select(list(COLUMNS)).to_pandas()
+    found = pd.merge_asof(
+        asked.dropna().sort_values(["time", "subject"]),
+        known.dropna().sort_values("known_at"),
+        left_on="time",
+        right_on="known_at",
+        by="subject",
+        direction="forward",
+        allow_exact_matches=False,
+    )
+    found = found[(found["known_at"] >= window.since) & (found["known_at"] < window.until)]
+    joined = predictions.take(pa.array(found["place"].to_numpy()))
+    joined = joined.append_column("outcome", pa.array(found["outcome"].to_numpy(float)))
+    return joined.append_column("known_at", pa.array(found["known_at"], outcomes["known_at"].type))
 
 
 def watched_columns(

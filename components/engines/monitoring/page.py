@@ -67,13 +67,13 @@ def _tiles(document: Mapping[str, Any]) -> str:
         ("-" if volume["usual"] is None else f"{volume['usual']:,.0f}", "usual in a window", ""),
         *(
             (
-                f"{evidence[name]:.3g}",
+                f"{evidence[name]:,.1f}",
                 f"evidence on {name}",
                 "bad" if evidence[name] >= alarm else "",
             )
             for name in ("features", "scores")
         ),
-        (f"{alarm:.3g}", "is an alarm", ""),
+        (f"{alarm:,.0f}", "is an alarm", ""),
     ]
     if quality:
         fallen = "bad" if quality["has_fallen"] else ""

@@ -12,9 +12,8 @@ from components.engines.evaluation.comparison import compare
 from components.engines.evaluation.metrics import measure
 from components.engines.evaluation.predictions import Predictions
 from components.engines.monitoring.distances import Distance, measure_columns
-from components.engines.monitoring.ordinary import FEWEST_TURNS, Judged, Ordinary, judge
+from components.engines.monitoring.ordinary import Judged, judge
 from components.engines.monitoring.sequence import Evidence
-from components.engines.monitoring.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,36 +41,56 @@ class Limits:
 
 
 def look_at_columns(
-    reference: pa.Table, windows: Sequence[pa.Table], columns: tuple[str, ...], limits: Limits
+    references: Sequence[pa.Table],
+    windows: Sequence[pa.Table],
+    columns: tuple[str, ...],
+    limits: Limits,
 ) -> tuple[list[Judged], Evidence]:
-    """Hold columns against a reference, and judge the last window by the ones before it.
+    """Hold columns against references, and judge the last window by the ones before it.
 
     Args:
-        reference: What every window is held against.
+        references: What each window is held against.
         windows: The rows of each window in the order of time; the last is judged.
         columns: Which columns.
         limits: When a change is told.
 
     Returns:
         The judgement of each column in the last window, and the evidence of a change over all
-        windows. A window without rows is passed over.
+        windows. A window without rows, on either side, or without one of the columns is passed
+        over.
     """
-    measured = [
-        measure_columns(reference, rows, columns) for rows in windows if rows.num_rows and columns
-    ]
     evidence = Evidence(limits.false_alarms)
-    for place in range(FEWEST_TURNS, len(measured)):
-        before = _by_column(measured[:place])
-        evidence = evidence.after([_probability(before[c], measured[place][c]) for c in columns])
-    if not measured or not windows[-1].num_rows:
-        return [], evidence
-    judged = judge(
-        measured[-1],
-        _by_column(measured[:-1]),
-        probability=limits.probability,
-        least=limits.least,
-    )
+    measured: list[Mapping[str, Distance]] = []
+    judged: list[Judged] = []
+    for reference, rows in zip(references, windows, strict=True):
+        judged = []
+        if not columns or not (rows.num_rows and reference.num_rows):
+            continue
+        if not set(columns) <= {*rows.schema.names} & {*reference.schema.names}:
+            continue
+        now = measure_columns(reference, rows, columns)
+        before = {name: [window[name] for window in measured] for name in columns}
+        judged = judge(now, before, probability=limits.probability, least=limits.least)
+        chances = [one.probability for one in judged if one.probability is not None]
+        if chances:
+            evidence = evidence.after(chances)
+        measured.append(now)
     return judged, evidence
+
+
+def others(windows: Sequence[pa.Table]) -> list[pa.Table]:
+    """Put together, for each window, the other earlier ones: what its scores are held against.
+
+    Args:
+        windows: Rows of equal columns; the last is not among anybody's others.
+    """
+    import pyarrow as pa
+
+    none = windows[-1].slice(0, 0)
+    return [
+        pa.concat_tables([none, *(w for at, w in enumerate(windows[:-1]) if at != place)])
+        for place in range(len(windows))
+    ]
 
 
 def look_at_volume(counts: Sequence[int], limits: Limits) -> dict[str, Any]:
@@ -98,8 +117,8 @@ def look_at_quality(
 
     Args:
         joined: Predictions with ``score``, ``outcome`` and ``subject``.
-        evaluated: The metrics of the model's own evaluation: ``auc`` and ``auc_interval``; None
-            where they are not known.
+        evaluated: The metrics of the model's own evaluation: ``rows``, ``auc``, ``auc_interval``;
+            None where they are not known.
         limits: When a change is told.
 
     Returns:
@@ -108,24 +127,22 @@ def look_at_quality(
     """
     made = _predictions(joined)
     found = asdict(measure(made))
-    expected = (evaluated or {}).get("auc")
-    interval = found["auc_interval"]
-    has_fallen = bool(expected and interval and interval[1] < expected - limits.auc_loss)
-    return {
-        **found,
-        "evaluated_auc": expected,
-        "evaluated_interval": (evaluated or {}).get("auc_interval"),
-        "has_fallen": has_fallen,
+    evaluation = {
+        f"evaluated_{name}": (evaluated or {}).get(name) for name in ("rows", "auc", "auc_interval")
     }
+    expected, interval = evaluation["evaluated_auc"], found["auc_interval"]
+    has_fallen = bool(expected and interval and interval[1] < expected - limits.auc_loss)
+    return {**found, **evaluation, "has_fallen": has_fallen}
 
 
 def look_at_challenger(
-    joined: pa.Table, rows: pa.Table, score: Callable[[pa.Table], NDArray[np.float64]]
+    joined: pa.Table | None, rows: pa.Table, score: Callable[[pa.Table], NDArray[np.float64]]
 ) -> dict[str, Any]:
     """Ask the challenger what the served model was asked, and compare.
 
     Args:
-        joined: Predictions with features, ``score`` and ``outcome``.
+        joined: Predictions with features, ``score``, ``outcome`` and ``subject``; None where no
+            outcomes are known.
         rows: The window's predictions with features and ``score``.
         score: The challenger.
 
@@ -144,8 +161,8 @@ def look_at_challenger(
         "distance": distance.to_json(),
         "compared": None,
     }
-    outcomes = joined["outcome"].to_numpy() if joined.num_rows else np.empty(0)
-    if min((outcomes == 1).sum(), (outcomes == 0).sum()) >= 2:
+    outcomes = np.empty(0) if joined is None else joined["outcome"].to_numpy()
+    if joined is not None and min((outcomes == 1).sum(), (outcomes == 0).sum()) >= 2:
         served = _predictions(joined)
         challenger = Predictions(served.labels, score(joined), served.clusters)
         found["compared"] = asdict(compare(challenger, served.scores))
@@ -159,17 +176,3 @@ def _predictions(joined: pa.Table) -> Predictions:
     return Predictions.of(
         joined["outcome"].to_numpy(), joined["score"].to_numpy(), subjects.indices.to_numpy()
     )
-
-
-def _by_column(measured: Sequence[Mapping[str, Distance]]) -> dict[str, list[Distance]]:
-    return {name: [window[name] for window in measured] for name in measured[0]} if measured else {}
-
-
-def _probability(before: Sequence[Distance], now: Distance) -> float:
-    turns = tuple(one.value + one.chance for one in before)
-    return Ordinary(turns).probability(now.value + now.chance)
-
-
-def describe_window(window: Window) -> dict[str, str]:
-    """Tell a window's ends as text."""
-    return {"since": window.since.isoformat(), "until": window.until.isoformat()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from learnloop.errors import UsageError
 
@@ -25,39 +25,63 @@ class Window:
     since: datetime
     until: datetime
 
+    @classmethod
+    def parse(cls, since: str, until: str) -> Window:
+        """Read a window.
 
-def plan_windows(
-    until: datetime, days: int, earlier: int, terms: Sequence[datetime] = ()
-) -> tuple[Window, list[Window]]:
+        Args:
+            since: Its first moment, by ISO 8601; UTC where no zone is named.
+            until: Its end.
+
+        Raises:
+            UsageError: One is no moment, or the end does not come after the beginning.
+        """
+        window = cls(parse_moment(since, "since"), parse_moment(until, "until"))
+        if window.since >= window.until:
+            raise UsageError(
+                "The window ends before it begins.",
+                where="parameters 'since' and 'until'",
+                expected="'until' after 'since'",
+                received=f"{since} to {until}",
+            )
+        return window
+
+    def to_json(self) -> dict[str, str]:
+        """Tell both ends as text."""
+        return {"since": self.since.isoformat(), "until": self.until.isoformat()}
+
+
+def plan_windows(judged: Window, earlier: int, terms: Sequence[datetime] = ()) -> list[Window]:
     """Lay the windows out.
 
     Args:
-        until: The end of the window that is judged.
-        days: The length of each.
+        judged: The window that is judged.
         earlier: The most earlier windows.
         terms: The starts of terms, this one's and earlier ones', in any order.
 
     Returns:
-        The window that is judged, and the earlier ones, the oldest first.
+        The earlier windows, the oldest first, and the judged one, all of one length.
 
     Raises:
         UsageError: Terms are given, but the window lies before all of them.
     """
-    length = timedelta(days=days)
-    judged = Window(until - length, until)
+    length = judged.until - judged.since
     if not terms:
-        ends = [until - place * length for place in range(earlier, 0, -1)]
-        return judged, [Window(end - length, end) for end in ends]
-    started = sorted(term for term in terms if term < until)
+        return [
+            Window(judged.since - place * length, judged.until - place * length)
+            for place in range(earlier, -1, -1)
+        ]
+    started = sorted(term for term in terms if term < judged.until)
     if not started:
         raise UsageError(
             "The window lies before every term.",
+            where="parameter 'terms'",
             expected=f"a window after {min(terms):%Y-%m-%d}, the start of the first term",
-            received=f"{judged.since:%Y-%m-%d} to {until:%Y-%m-%d}",
+            received=f"{judged.since:%Y-%m-%d} to {judged.until:%Y-%m-%d}",
         )
     into = judged.since - started[-1]
     begins = [term + into for term in started[:-1]]
-    return judged, [Window(begin, begin + length) for begin in begins[-earlier:]]
+    return [*(Window(begin, begin + length) for begin in begins[-earlier:]), judged]
 
 
 def parse_moment(text: str, parameter: str) -> datetime:

@@ -59,14 +59,11 @@ def sequences(folder: Path) -> list[int]:
     )
 
 
-def start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
+def start(command: list[str], project: Path, **environment: str) -> subprocess.Popen[bytes]:
     """Start ``learnloop events …`` in a project."""
     return subprocess.Popen(
         [sys.executable, "-m", "learnloop", "events", *command],
-        env={
-            **os.environ,
-            "LEARNLOOP_PROJECT": str(project),
-        },
+        env={**os.environ, "LEARNLOOP_PROJECT": str(project), **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )

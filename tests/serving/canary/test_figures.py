@@ -95,6 +95,7 @@ def write_log(folder: Path, rows: list[tuple[datetime, int, str | None, float]])
             "label": [None] * len(rows),
             "signature": ["serving_default"] * len(rows),
             "subject": [row[2] for row in rows],
+            "seconds": [0.001] * len(rows),
             "share": [1.0] * len(rows),
             "score": [row[3] for row in rows],
             "digest": [None] * len(rows),

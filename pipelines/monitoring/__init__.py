@@ -1,0 +1,1 @@
+"""The monitors: a model in service, looked at window by window."""
