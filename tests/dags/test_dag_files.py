@@ -72,7 +72,7 @@ def test_a_dag_file_is_light(file: Path, tmp_path: Path) -> None:
         seconds.append(found["seconds"])
         if seconds[-1] <= MAX_SECONDS:
             break
-    assert list(found["dags"]) == [file.stem]
+    assert found["dags"] and all(dag.startswith(file.stem) for dag in found["dags"])
     assert found["dags"][file.stem][0] == FIRST_TASKS.get(file.stem, "ingest")
     assert HEAVY.intersection(name.partition(".")[0] for name in found["modules"]) == set()
     assert len(found["modules"]) <= MAX_MODULES
