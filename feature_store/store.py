@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from feature_store.push import Pushed
 
 
+class NotApplied(UsageError):
+    """A definition is not the one in force."""
+
+
 class FeatureStore:
     """The features of a project.
 
@@ -122,7 +126,8 @@ class FeatureStore:
             What is asked for.
 
         Raises:
-            UsageError: A name is unknown, or a definition is not applied as it is.
+            UsageError: A name is unknown.
+            NotApplied: A definition is not the one in force.
             PurposeRefused: A sensitive feature is not to be read for this purpose.
         """
         asked = resolve(
@@ -291,7 +296,7 @@ class FeatureStore:
         applied = registry.document(kind, name)
         if applied == document:
             return
-        raise UsageError(
+        raise NotApplied(
             f"{kind.capitalize()} '{name}' is not applied."
             if applied is None
             else f"{kind.capitalize()} '{name}' has changed since it was applied.",

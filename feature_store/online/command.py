@@ -14,6 +14,8 @@ from learnloop.errors import UsageError
 if TYPE_CHECKING:
     from feature_store.materialise import Materialized
 
+DEFAULT_PORT = 6566
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Views = Annotated[
     list[str] | None, typer.Option("--view", help="A feature view; all that are online if none.")
@@ -99,6 +101,28 @@ def get(
         print(f"{view}: {status}")
 
 
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any.")] = DEFAULT_PORT,
+) -> None:
+    """Answer requests for the online features of a service, on loopback, until SIGTERM or Ctrl-C.
+
+    Callers show one of the bearer tokens in LEARNLOOP_FEATURES_TOKENS; without it everybody on this
+    machine is let in.
+    """
+    import signal
+
+    from feature_store.online.server import HOST, serving_features
+    from feature_store.store import FeatureStore
+
+    endings = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, endings)
+    store = FeatureStore()
+    services = ", ".join(store.definitions.services) or "no service"
+    with serving_features(store, port) as taken:
+        print(f"Online features of {services}: http://{HOST}:{taken}", flush=True)
+        signal.sigwait(endings)
+
+
 def compact(json: Json = False) -> None:
     """Put the small parts of pushed rows together."""
     from feature_store.push import compact_pushed
@@ -117,7 +141,7 @@ def register(commands: typer.Typer) -> None:
     Args:
         commands: ``learnloop features``.
     """
-    for function in (materialize, materialize_incremental, push, get, compact):
+    for function in (materialize, materialize_incremental, push, get, serve, compact):
         commands.command(function.__name__.replace("_", "-"))(function)
 
 

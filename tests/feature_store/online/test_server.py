@@ -1,0 +1,250 @@
+"""The feature server over real sockets: who is let in, what is too much, and what is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feature_store.online.server import MOST_BYTES, TOKENS_VARIABLE, serving_features
+from feature_store.store import FeatureStore
+from learnloop.errors import UsageError
+from learnloop.settings import Settings, project_root
+from tests.feature_store.online.school import ago, open_school, write_activity
+from tests.feature_store.online.school_views import activity
+
+TOKEN = "a secret of enough characters"
+REQUEST = {"feature_service": "seen", "entities": {"learner": [7, 8]}}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Asks a server, a connection for each request."""
+
+    port: int
+
+    def ask(
+        self, body: object = REQUEST, *, path: str = "/get-online-features", **headers: str
+    ) -> tuple[int, Any]:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("POST", path, content, {"Content-Type": "application/json", **named})
+
+    def send(
+        self, method: str, path: str, content: bytes | None = None, headers: Any = {}
+    ) -> tuple[int, Any]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def store(settings: Settings) -> FeatureStore:
+    """Learner 7 was active."""
+    from feature_store.definitions import FeatureService
+
+    write_activity("days", [{"learner": 7, "happened_at": ago(days=1), "clicks": 30}])
+    store = open_school(settings, FeatureService("seen", (activity[["clicks"]],)))
+    store.materialize_incremental(ago())
+    return store
+
+
+@pytest.fixture
+def caller(store: FeatureStore) -> Iterator[Caller]:
+    with serving_features(store, 0) as port:
+        yield Caller(port)
+
+
+@pytest.fixture
+def guarded(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """A server that asks for a token; the one before it is still let in."""
+    monkeypatch.setenv(TOKENS_VARIABLE, f"{TOKEN}, {'o' * 16}")
+    with serving_features(store, 0) as port:
+        yield Caller(port)
+
+
+def test_features_of_a_service(caller: Caller) -> None:
+    status, found = caller.ask()
+    assert status == 200
+    assert found["metadata"] == {"feature_names": ["learner", "clicks"]}
+    assert found["results"][1] == {
+        "values": [30, None],
+        "statuses": ["PRESENT", "NOT_FOUND"],
+        "event_timestamps": [ago(days=1).isoformat(), None],
+    }
+
+
+def test_a_connection_is_used_again(caller: Caller) -> None:
+    connection = HTTPConnection("127.0.0.1", caller.port, timeout=60)
+    for _ in range(3):
+        body = json.dumps(REQUEST)
+        connection.request(
+            "POST", "/get-online-features", body, {"Content-Type": "application/json"}
+        )
+        assert json.loads(connection.getresponse().read())["results"][1]["values"] == [30, None]
+    connection.close()
+
+
+def test_many_at_once(caller: Caller) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: caller.ask(), range(40)))
+    assert all(status == 200 for status, _ in answers)
+    assert all(found["results"][1]["values"] == [30, None] for _, found in answers)
+
+
+def test_only_loopback_is_listened_on(caller: Caller) -> None:
+    """Whoever listens everywhere on this machine listens at 127.0.0.2 too."""
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.2", caller.port), timeout=10),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer {'o' * 16}"])
+def test_who_has_a_token_is_let_in(guarded: Caller, authorization: str) -> None:
+    assert guarded.ask(Authorization=authorization)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": "Bearer ünknown"},
+    ],
+)
+def test_who_has_none_is_not(guarded: Caller, headers: dict[str, str]) -> None:
+    assert guarded.ask(**headers) == (401, {"error": "A valid bearer token is required."})
+
+
+def test_health_needs_no_token(guarded: Caller) -> None:
+    assert guarded.send("GET", "/health") == (200, {"online store": "up"})
+
+
+def test_a_store_that_does_not_answer(caller: Caller, store: FeatureStore) -> None:
+    (project_root() / ".learnloop" / "features" / "online.db").write_bytes(b"no database")
+    for name in ("online.db-wal", "online.db-shm"):
+        (project_root() / ".learnloop" / "features" / name).unlink(missing_ok=True)
+    assert caller.send("GET", "/health") == (503, {"online store": "down"})
+    status, told = caller.ask()
+    assert (status, told["error"]) == (503, "The online store does not answer.")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "told"),
+    [
+        (b"{", {}, 400, {"error": "The request is not JSON."}),
+        (b"[" * 100_000, {}, 400, {"error": "The request is not JSON."}),
+        (
+            {"feature_service": "sen", "entities": {"learner": [7]}},
+            {},
+            400,
+            {
+                "error": "There is no feature service 'sen'.",
+                "where": "feature services",
+                "expected": "did you mean 'seen'?",
+                "received": "'sen'",
+                "next": "learnloop features list",
+            },
+        ),
+        (
+            REQUEST,
+            {"Content_Type": "text/plain"},
+            415,
+            {"error": "The request must be application/json."},
+        ),
+        (
+            b" " * (MOST_BYTES + 1),
+            {},
+            413,
+            {"error": "A request has at most 1048576 bytes."},
+        ),
+        (REQUEST, {"Content_Length": "-1"}, 411, {"error": "The request has no length."}),
+    ],
+)
+def test_requests_that_are_refused(
+    caller: Caller, body: Any, headers: dict[str, str], status: int, told: Any
+) -> None:
+    assert caller.ask(body, **headers) == (status, told)
+
+
+def test_other_places(caller: Caller) -> None:
+    there = "There is POST /get-online-features, GET /health."
+    assert caller.send("GET", "/") == (404, {"error": there})
+    assert caller.ask(path="/push") == (404, {"error": there})
+    told = {"error": "/get-online-features is asked by POST."}
+    assert caller.send("GET", "/get-online-features") == (405, told)
+    assert caller.send("DELETE", "/health") == (501, {"error": "HTTP 501"})
+
+
+def test_a_fault_tells_nothing_of_a_learner(
+    caller: Caller, store: FeatureStore, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("learner 7")
+
+    monkeypatch.setattr(store.online_stores[0], "read", fail)
+    assert caller.ask() == (500, {"error": "The server failed."})
+    assert caplog.messages == ["A request failed: RuntimeError."]
+
+
+def test_a_port_that_is_taken(caller: Caller, store: FeatureStore) -> None:
+    with pytest.raises(UsageError) as refused, serving_features(store, caller.port):
+        pass
+    assert str(refused.value) == (
+        "The port of the feature server cannot be had.\n"
+        f"  where:    127.0.0.1:{caller.port}\n"
+        "  received: Address already in use\n"
+        "  next:     learnloop features serve --port 0"
+    )
+
+
+def test_a_token_that_is_no_secret(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKENS_VARIABLE, "short")
+    with pytest.raises(UsageError) as refused, serving_features(store, 0):
+        pass
+    assert str(refused.value) == (
+        "A bearer token is too short to be a secret.\n"
+        "  where:    the environment variable LEARNLOOP_FEATURES_TOKENS\n"
+        "  expected: at least 16 characters each\n"
+        "  received: 5 characters\n"
+        '  next:     export LEARNLOOP_FEATURES_TOKENS="$(openssl rand -hex 32)"'
+    )
+
+
+def test_the_command_ends_when_it_is_told_to(store: FeatureStore) -> None:
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": root}
+    environment["LEARNLOOP_FEATURES"] = '["tests.feature_store"]'
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "learnloop", "features", "serve", "--port", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert serving.stdout is not None
+    told = serving.stdout.readline()
+    assert told.startswith("Online features of no service: http://127.0.0.1:")
+    port = int(told.rpartition(":")[2])
+    assert Caller(port).send("GET", "/health") == (200, {"online store": "up"})
+    serving.send_signal(signal.SIGTERM)
+    assert serving.wait(60) == 0
+    serving.stdout.close()
