@@ -7,14 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from components.engines.monitoring.outcomes import join_outcomes, read_outcomes, watched_columns
 from components.engines.monitoring.page import render
-from components.engines.monitoring.watching import (
-    Limits,
-    look_at_challenger,
-    look_at_columns,
-    look_at_quality,
-    look_at_volume,
-    others,
-)
 from components.engines.monitoring.windows import Window, parse_moment, plan_windows
 from learnloop.artifacts import Evaluation, Examples, Model, MonitoringReport, digest_file
 from learnloop.component import Context, Input, Output, component
@@ -96,6 +88,14 @@ def monitor(
     Raises:
         UsageError: There is no log, or a parameter does not fit.
     """
+    from components.engines.monitoring.watching import (
+        Limits,
+        look_at_challenger,
+        look_at_columns,
+        look_at_quality,
+        look_at_volume,
+        others,
+    )
     from serving.prediction_log import read_predictions
 
     limits = Limits(probability, least, false_alarms, auc_loss=auc_loss)
