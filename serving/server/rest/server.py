@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 
 from serving.server.metrics import Metrics
@@ -75,17 +76,17 @@ class RestServer:
         self.is_draining = True
         if self._server is not None:
             self._server.close()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # A request that is under way to a kept-alive connection is answered, with
-                # ``Connection: close``, rather than met with a closed one.
-                await asyncio.sleep(min(_LINGER_SECONDS, seconds) if self._connections else 0)
-                for connection in list(self._connections):
-                    if connection.is_idle:
-                        connection.close()
-                await self._is_empty.wait()
-        except TimeoutError:
-            pass
+                while self._connections:
+                    # A request that is under way to a kept-alive connection is answered, with
+                    # ``Connection: close``, rather than met with a closed one.
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LINGER_SECONDS):
+                            await self._is_empty.wait()
+                    for connection in list(self._connections):
+                        if connection.is_idle:
+                            connection.close()
         for connection in list(self._connections):
             connection.abort()
         if self._sweep is not None:

@@ -1,7 +1,9 @@
-"""What every gRPC call passes: who may ask, and how a refusal is worded."""
+"""What every gRPC call passes: who may ask, how a refusal is worded, and the end."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
@@ -21,11 +23,19 @@ Handler = Callable[[bytes, Any], Awaitable[bytes]]
 class Guard:
     """Wraps handlers: a refusal becomes the call's status, an unforeseen error ``INTERNAL``."""
 
+    def __init__(self) -> None:
+        self._calls = 0
+        self._is_draining = False
+        self._is_idle = asyncio.Event()
+
     def __call__(self, handler: Handler) -> Handler:
         """Wrap a handler."""
 
         async def guarded(raw: bytes, context: Any) -> bytes:
+            self._calls += 1
             try:
+                if self._is_draining:
+                    raise ServingError(Code.UNAVAILABLE, "The server is stopping")
                 return await handler(raw, context)
             except ServingError as error:
                 refusal = error
@@ -35,10 +45,26 @@ class Guard:
                 place = "".join(traceback.format_tb(error.__traceback__))
                 LOG.error("Unforeseen %s while answering:\n%s", type(error).__name__, place)
                 refusal = ServingError(Code.INTERNAL, "Internal error.")
+            finally:
+                self._calls -= 1
+                if self._is_draining and not self._calls:
+                    self._is_idle.set()
             await context.abort(_STATUSES[refusal.code], refusal.message)
             raise AssertionError("abort raises")
 
         return guarded
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new calls, and wait until those under way are answered.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if self._calls:
+                    await self._is_idle.wait()
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no types

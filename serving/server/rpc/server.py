@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from serving.server.security import TlsFiles, Tokens
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _SERVICES = (prediction.SERVICE, management.SERVICE)
+_LINGER_SECONDS = 0.5
+_WATCHERS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class RpcServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
         )
-        guard = Guard()
+        self._guard = guard = Guard()
         self._add(prediction.SERVICE, PredictionService(models, metrics, guard, observer).handlers)
         self._add(management.SERVICE, ModelService(models, guard).handlers)
         self._health = health.aio.HealthServicer()
@@ -117,10 +120,16 @@ class RpcServer:
     async def drain(self, seconds: float) -> None:
         """Take no new call, finish what is in flight, and end.
 
+        gRPC itself would cancel calls that arrive while it stops, and wait all the time for
+        whoever watches the server's health or holds a connection open without a word.
+
         Args:
             seconds: What is not finished by then is cut off.
         """
-        await self._server.stop(seconds)
+        await asyncio.gather(
+            self._guard.drain(seconds), asyncio.sleep(min(_LINGER_SECONDS, seconds))
+        )
+        await self._server.stop(min(_WATCHERS_SECONDS, seconds))
 
     def _add(self, service: str, handlers: Mapping[str, Handler]) -> None:
         methods: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.server.app import ServerOptions
 from serving.server.protos import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -400,32 +402,35 @@ def test_honours_deadlines() -> None:
         assert 40 < deadlines[1] <= 102
 
 
-def test_the_end_finishes_what_is_in_flight() -> None:
+def test_the_end_finishes_what_is_in_flight_and_waits_for_no_watcher() -> None:
+    """gRPC would cancel a call that arrives while it stops, and wait for watchers all the time."""
+    options = ServerOptions(rest_port=0, grpc_port=0, drain_seconds=250)
     with (
-        serving() as server,
+        serving(options) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.ports.grpc}") as channel,
+        socket.create_connection(("127.0.0.1", server.ports.grpc), 60),
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         servable = server.models.servables[2]
         servable.held = []
         call = stub.Predict.future(predict_request(x=ONE))
         eventually(lambda: bool(servable.held))
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
         ending = threading.Thread(target=lambda: server.call(server.server.drain()))
         ending.start()
-        health = health_pb2_grpc.HealthStub(channel)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
-        def is_told() -> bool:
-            try:
-                answer = health.Check(health_pb2.HealthCheckRequest())
-            except grpc.RpcError as error:
-                return bool(error.code() == Code.UNAVAILABLE)
-            return bool(answer.status == health_pb2.HealthCheckResponse.NOT_SERVING)
+        def ask_briefly(request: Any, timeout: float) -> Any:
+            return stub.Predict(request, timeout=1)
 
-        eventually(is_told)
+        stopping = (Code.UNAVAILABLE, "The server is stopping")
+        eventually(lambda: refusal(ask_briefly, predict_request(x=ONE)) == stopping)
         held, servable.held = servable.held, None
         server.do(held[0])
         assert list(call.result(60).outputs["y"].float_val) == [2.5]
         ending.join(60)
+        assert not ending.is_alive()
 
 
 @pytest.mark.parametrize("size", [1 << 20, (64 << 20) + 1])

@@ -150,9 +150,9 @@ def test_sigterm_answers_what_is_asked_and_ends(server: EmbeddedServer) -> None:
         eventually(lambda: len(callers.faults) == 3)
     for fault in callers.faults:  # told in order that no more is taken, never half an answer
         if isinstance(fault, grpc.RpcError):
-            assert fault.code() == grpc.StatusCode.UNAVAILABLE
-        else:
-            assert isinstance(fault, ConnectionRefusedError), repr(fault)
+            assert fault.code() == grpc.StatusCode.UNAVAILABLE, fault.details()
+        else:  # refused, or closed while its connection was idle
+            assert isinstance(fault, ConnectionError), repr(fault)
     text = server.log.read_text()
     assert "Draining: finishing what is in flight.\n" in text
     assert text.endswith("Stopped.\n")
