@@ -50,7 +50,7 @@ def ingest(
             and the first 200 characters of its text.
         source: A path, ``s3://bucket/prefix``, or for the layout ``sql`` a connection's name,
             optionally with ``#table,table``.
-        layout: ``csv``, ``knowledge_tracing``, ``oulad``, ``parquet`` or ``sql``.
+        layout: ``csv``, ``events``, ``knowledge_tracing``, ``oulad``, ``parquet`` or ``sql``.
         types: For ``csv``: Arrow types by column, for columns that should not be inferred.
         key: For ``csv``, ``parquet`` and ``sql``: columns that name a row, in tables that have
             them all; a later row with the same values is refused.

@@ -70,6 +70,13 @@ def simulate_command(
     threads: Annotated[
         int, typer.Option(help="Govern speed and memory, never the data.", metavar="COUNT", min=1)
     ] = THREADS,
+    stream: Annotated[
+        str,
+        typer.Option(help="Then tell it all to Kafka as live events.", metavar="HOST:PORT"),
+    ] = "",
+    rate: Annotated[
+        float, typer.Option(help="Events a second; 0: as fast as they are taken.", min=0)
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Simulate learners, with the truth beside them.
@@ -83,6 +90,8 @@ def simulate_command(
         learnloop simulate data/simulated
 
         learnloop simulate data/hard --attempts 1_000_000 --drift 0.5 --corruption 0.01
+
+        learnloop simulate data/live --stream 127.0.0.1:9092 --rate 500
     """
     try:
         settings = SimulationSettings(
@@ -115,6 +124,10 @@ def simulate_command(
         typer.echo(json.dumps(asdict(summary) | {"folder": str(folder)}))
     else:
         typer.echo(_said(summary))
+    if stream:
+        from messaging.events.command import stream as stream_events
+
+        stream_events(folder, stream, rate=rate, live=True, as_json=as_json)
 
 
 def _said(summary: SimulationSummary) -> str:

@@ -249,7 +249,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"source": "{folder}", "layout": "parquet"},
         "The source has no file of the layout 'parquet'.\n  where:    {folder}\n"
         "  expected: *.parquet, or folders of them\n  received: none of these\n"
-        "  next:     choose another layout: csv, knowledge_tracing, oulad, parquet, sql",
+        "  next:     choose another layout: csv, events, knowledge_tracing, oulad, parquet, sql",
     ),
     "no such column": (
         {"source": "{folder}", "layout": "csv", "types": {"lerner": "string"}},

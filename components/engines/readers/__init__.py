@@ -1,7 +1,7 @@
 """Readers: a source of learner data becomes named Arrow tables, and a table of what was refused.
 
 A *source* is where bytes lie (a local file or folder, ``s3://bucket/prefix``, a named SQL
-connection); a *layout* is how they are arranged (``csv``, ``parquet``, ``oulad``,
+connection); a *layout* is how they are arranged (``csv``, ``events``, ``parquet``, ``oulad``,
 ``knowledge_tracing``, ``sql``). :func:`open_source` joins the two into
 :class:`~components.engines.readers.tables.SourceTable` values, each a schema and a stream of record
 batches. A row that cannot be read goes to

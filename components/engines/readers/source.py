@@ -15,6 +15,7 @@ from typing import Any
 
 from components.engines.readers import s3, sql
 from components.engines.readers.csv_layout import CSV
+from components.engines.readers.events import EVENTS
 from components.engines.readers.knowledge_tracing import KNOWLEDGE_TRACING
 from components.engines.readers.oulad import OULAD
 from components.engines.readers.parquet_layout import PARQUET
@@ -25,6 +26,7 @@ from learnloop.settings import project_root
 
 FILE_LAYOUTS: Mapping[str, Layout] = {
     "csv": CSV,
+    "events": EVENTS,
     "knowledge_tracing": KNOWLEDGE_TRACING,
     "oulad": OULAD,
     "parquet": PARQUET,
@@ -111,7 +113,7 @@ def _local_files(source: str, layout: str, chosen: Layout) -> dict[str, Path]:
     elif place.is_dir():
         found = {
             path.relative_to(place).as_posix(): path
-            for pattern in ("*", "*/*")
+            for pattern in ("*", "*/*", "*/*/*")
             for path in place.glob(pattern)
             if path.is_file()
         }

@@ -1,55 +1,80 @@
-"""The commands as a person or a unit file runs them."""
+"""The commands as a person or a unit file runs them, and the guide to them."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from simulator import SimulationSettings, simulate
-from tests.messaging.events.collecting import sequences, start
-from tests.messaging.events.kafka import new_topic
+from components.ingest import ingest
+from learnloop.artifacts import Records
+from learnloop.component import Context
+from messaging.events.parsing import parse_events
+from tests.messaging.events.collecting import sequences
+
+ROOT = Path(__file__).parents[3]
+GUIDE = (ROOT / "docs" / "events.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def run(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "learnloop", "events", *words],
-        env={**os.environ, "LEARNLOOP_PROJECT": str(project)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def test_the_guide_does_as_it_says(kafka: str, tmp_path: Path) -> None:
+    """And ``ingest`` reads what was collected."""
+    environment = {**os.environ, "LEARNLOOP_PROJECT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+
+    def start(words: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(*words: str) -> str:
+        printed, said = start(list(words)).communicate(timeout=240)
+        assert said == "", said
+        return printed
+
+    blocks = BLOCK.findall(GUIDE)
+    (example,) = (text for kind, text in blocks if kind == "json")
+    assert parse_events([example.encode()]).refused == {}
+    (console,) = (text for kind, text in blocks if kind == "console")
+    simulate, again, collect = (
+        ["-m", *line.replace("127.0.0.1:9092", kafka).split()] for line in console.splitlines()
     )
-
-
-def test_stream_and_collect(kafka: str, tmp_path: Path) -> None:
-    topic = new_topic()
-    simulate(SimulationSettings(attempts=1_000), tmp_path / "term")
-    address = ["--kafka", kafka, "--topic", topic]
-    streamed = run(tmp_path, "stream", str(tmp_path / "term"), *address, "--json")
-    told = json.loads(streamed.stdout)
-    assert told == {"sent": told["sent"], "source": "term", "topic": topic}
-    assert told["sent"] > 4_000
-    again = run(tmp_path, "stream", str(tmp_path / "term"), *address)
+    told = run(*simulate).splitlines()[-1]
+    sent = int(told.split()[0].replace(",", ""))
+    assert told == f"{sent:,} events sent to learner-events as source term."
     position = tmp_path / ".learnloop" / "streams" / "term.json"
-    assert (
-        again.stdout == f"All events of term were sent before. To send them again: rm {position}\n"
+    assert run(*again) == (
+        f"All events of term were sent before. To send them again: rm {position}\n"
     )
-    collector = start(["collect", *address, "--part-seconds", "0.5", "--group", topic], tmp_path)
+    collector = start(collect)
     patience = time.monotonic() + 120
-    while len(sequences(tmp_path / "events")) < told["sent"] and time.monotonic() < patience:
+    while len(sequences(tmp_path / "events")) < sent and time.monotonic() < patience:
         time.sleep(0.5)
     collector.send_signal(signal.SIGTERM)
     _, said = collector.communicate(timeout=60)
-    assert (collector.returncode, said.decode()) == (
+    assert (collector.returncode, said) == (
         0,
-        f"Collecting {topic} from {kafka} into {tmp_path / 'events'}\n",
+        f"Collecting learner-events from {kafka} into {tmp_path / 'events'}\n",
     )
-    assert sequences(tmp_path / "events") == list(range(1, told["sent"] + 1))
+    assert sequences(tmp_path / "events") == list(range(1, sent + 1))
+
+    (reading,) = (text for kind, text in blocks if kind == "python")
+    assert run("-c", reading) == "1000 attempts\n"
+    records, rejected = (Records.create(tmp_path / name) for name in ("records", "rejected"))
+    (tmp_path / "scratch").mkdir()
+    context = Context.for_test(tmp_path / "scratch")
+    source = str(tmp_path / "events")
+    ingest.function(records, rejected, source=source, layout="events", context=context)
+    assert records.counts["attempt"] == 1_000
+    assert sum(records.counts.values()) == sent
 
 
 def test_a_setting_that_kafka_does_not_know(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_folder_without_such_files_is_an_error(tmp_path: Path) -> None:
         f"The source has no file of the layout 'knowledge_tracing'.\n  where:    {tmp_path}\n"
         "  expected: *_train.csv, *_test.csv, *_trainK.csv, *_validK.csv\n"
         "  received: none of these\n"
-        "  next:     choose another layout: csv, knowledge_tracing, oulad, parquet, sql"
+        "  next:     choose another layout: csv, events, knowledge_tracing, oulad, parquet, sql"
     )
 
 

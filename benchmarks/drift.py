@@ -1,0 +1,145 @@
+"""A hundred simulated schools: how soon is a change seen, and how often is a turn taken for one?
+
+``python -m benchmarks.drift`` writes ``docs/evidence/drift.json`` and prints the table. Each school
+is simulated three times with one seed: in the last presentation nothing changes, or learners are
+weaker and assessments harder by one of two strengths. On four days of that presentation the
+features of its enrolments are held against those of the same day of the presentations before,
+module by module, in two ways:
+
+* **by ordinary turns**, as the monitor does (``components.engines.monitoring``): the turns between
+  the earlier presentations are the measure, with its default limits;
+* **by a plain threshold** on TFDV's drift comparator for numbers (the Jensen-Shannon divergence),
+  for each of several thresholds, of which a user would have to choose one beforehand.
+
+A school is **detected** when any feature of any module is told on any of the days; the **delay** is
+the first day on which it is. A **false alarm** is the same in the school where nothing has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.engines.monitoring.distances import Distance, measure_columns
+from components.engines.monitoring.ordinary import judge
+from components.ingest import ingest
+from learnloop.artifacts import Records
+from learnloop.component import Context
+from pipelines.learner_outcome.features import WATCHED, enrolment_features
+from simulator import SimulationSettings, simulate
+
+SEEDS = 100
+ATTEMPTS = 100_000
+DRIFTS = (0.25, 0.5)
+DAYS = (14, 28, 42, 60)
+PRESENTATIONS = ("2013B", "2013J", "2014B", "2014J")
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "drift.json"
+
+Turns = Mapping[str, Mapping[str, Mapping[str, Distance]]]
+"""Distances by presentation, module and column."""
+
+
+def measure_turns(records: Records, day: int) -> Turns:
+    """Hold each module's presentations against the ones before them, as known on a day."""
+    from pyarrow import compute
+
+    tables = {name: records.file(name) for name in records.names}
+    rows = enrolment_features(tables, PRESENTATIONS, day)
+    found: dict[str, dict[str, Mapping[str, Distance]]] = {}
+    for presentation in PRESENTATIONS[1:]:
+        found[presentation] = {}
+        for module in sorted(compute.unique(rows["code_module"]).to_pylist()):
+            own = rows.filter(compute.equal(rows["code_module"], module))
+            now = own.filter(compute.equal(own["code_presentation"], presentation))
+            before = own.filter(compute.less(own["code_presentation"], presentation))
+            if now.num_rows and before.num_rows:
+                found[presentation][module] = measure_columns(before, now, WATCHED)
+    return found
+
+
+def is_told_by_turns(turns: Turns) -> bool:
+    """Judge the last presentation as the monitor does."""
+    earlier = [turn for name in PRESENTATIONS[1:-1] for turn in turns[name].values()]
+    history = {column: [turn[column] for turn in earlier] for column in WATCHED}
+    judged = [judge(now, history) for now in turns[PRESENTATIONS[-1]].values()]
+    return any(one.is_drift for module in judged for one in module)
+
+
+def is_told_by_threshold(turns: Turns, threshold: float) -> bool:
+    """Judge the last presentation by one threshold for everything."""
+    last = turns[PRESENTATIONS[-1]].values()
+    return any(distance.value > threshold for module in last for distance in module.values())
+
+
+def look(seed: int, drift: float) -> dict[str, int | None]:
+    """Simulate a school and tell the first day on which each way tells a change."""
+    first: dict[str, int | None] = dict.fromkeys(["turns", *map(str, THRESHOLDS)])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulate(SimulationSettings(attempts=ATTEMPTS, seed=seed, drift=drift), folder / "data")
+        (folder / "scratch").mkdir()
+        records, rejected = (Records.create(folder / one) for one in ("records", "rejected"))
+        context = Context.for_test(folder / "scratch")
+        source = str(folder / "data" / "oulad")
+        ingest.function(records, rejected, source=source, layout="oulad", context=context)
+        for day in DAYS:
+            turns = measure_turns(records, day)
+            told = {"turns": is_told_by_turns(turns)}
+            told |= {str(one): is_told_by_threshold(turns, one) for one in THRESHOLDS}
+            for way, is_told in told.items():
+                if is_told and first[way] is None:
+                    first[way] = day
+    return first
+
+
+def summarise(schools: Mapping[float, Sequence[Mapping[str, int | None]]]) -> list[dict[str, Any]]:
+    """Make the table: a row for each way of judging and strength of change; 0 is none."""
+    rows = []
+    for drift, looks in schools.items():
+        for way in looks[0]:
+            days = [day for look in looks if (day := look[way]) is not None]
+            delay = sum(days) / len(days) if days else None
+            rows.append(
+                {"drift": drift, "way": way, "told": len(days) / len(looks), "mean_day": delay}
+            )
+    return rows
+
+
+def show(table: Sequence[Mapping[str, Any]]) -> str:
+    """Lay the table out in Markdown: a line for each way."""
+    figures = {(row["drift"], row["way"]): row for row in table}
+    head = [f"detected at {drift} | mean day" for drift in DRIFTS]
+    lines = [
+        f"| judged by | false alarms | {' | '.join(head)} |",
+        "|---" * (2 + 2 * len(head)) + "|",
+    ]
+    for way in dict.fromkeys(row["way"] for row in table):
+        name = "ordinary turns" if way == "turns" else f"threshold {way}"
+        cells = [f"{figures[0.0, way]['told']:.0%}"]
+        for drift in DRIFTS:
+            row = figures[drift, way]
+            cells.append(f"{row['told']:.0%}")
+            cells.append("-" if row["mean_day"] is None else f"{row['mean_day']:.0f}")
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines)
+
+
+def main(seeds: int = SEEDS) -> None:
+    """Run the study, write the evidence and print the table."""
+    schools: dict[float, list[Mapping[str, int | None]]] = {0.0: [], **{d: [] for d in DRIFTS}}
+    for seed in range(1, seeds + 1):
+        for drift, looks in schools.items():
+            looks.append(look(seed, drift))
+    table = summarise(schools)
+    document = {"seeds": seeds, "attempts": ATTEMPTS, "days": DAYS, "table": table}
+    EVIDENCE.write_text(json.dumps(document, indent=1) + "\n")
+    print(show(table))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
