@@ -42,6 +42,8 @@ from tests.servers import free_port, wait_for_port
 
 DELAYS = (0.2, 0.5, 1.0)
 PATIENCE_SECONDS = 240.0
+SETTLE_SECONDS = 3.0
+"""RabbitMQ writes a new quorum queue's name down half a second after it was first declared."""
 
 POLICIES = """
 [default]
@@ -169,6 +171,9 @@ class World:
         self.listener = Process(listen, environment, folder / "listener.log")
 
     def start(self) -> None:
+        with opened_channel(self.broker) as channel:
+            Delays(DELAYS).declare(channel)
+        time.sleep(SETTLE_SECONDS)
         self.airflow.start()
         self.listener.start()
 
