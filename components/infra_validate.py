@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.served_rows import served_rows
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 PREDICT = "tensorflow/serving/predict"
 VERSION = 1
+ROUNDS = 3
+"""How often latencies are measured at most: what disturbs a machine for a while makes no model
+slow, so the quickest round counts."""
 PATIENCE_SECONDS = 60.0
 """How long one question may take; what is too slow is found by its latency, not by a time-out."""
 
@@ -92,7 +95,8 @@ def infra_validate(
         publish_version(publication, base / name)
         context.report("starting a server")
         began = time.monotonic()
-        with embedded_server(base, log, max_start_seconds) as server:
+        home = context.settings.home_folder
+        with embedded_server(base, log, max_start_seconds, home=home) as server:
             measured["seconds_to_start"] = time.monotonic() - began
             _require_available(server, name)
             context.report("asking it")
@@ -199,9 +203,7 @@ def _slowness(
     allowed: float,
     measured: dict[str, Any],
 ) -> list[str]:
-    """Ask one row at a time, one after the other."""
-    import numpy as np
-
+    """Ask one row at a time, one after the other, again if that was too slow."""
     count = len(next(iter(tensors.values())))
     single = [
         {key: values[row : row + 1] for key, values in tensors.items()} for row in range(count)
@@ -210,20 +212,34 @@ def _slowness(
     found: dict[str, dict[str, float]] = {}
     for protocol, url in _protocols(server).items():
         with _client(url) as client:
-            taken = []
-            for number in range(requests):
-                began = time.perf_counter()
-                client.predict(name, columns=single[number % count], log_features=False)
-                taken.append((time.perf_counter() - began) * 1000)
-        p50, p99 = (float(np.percentile(taken, percent)) for percent in (50, 99))
-        found[protocol] = {"p50": p50, "p99": p99}
-        if p99 > allowed:
+            questions = [single[number % count] for number in range(requests)]
+            quickest = _latencies(client, name, questions)
+            for _ in range(1, ROUNDS):
+                if quickest["p99"] > allowed:
+                    again = _latencies(client, name, questions)
+                    quickest = min(quickest, again, key=lambda latencies: latencies["p99"])
+        found[protocol] = quickest
+        if (p99 := quickest["p99"]) > allowed:
             reasons.append(
                 f"Over {protocol}, 99 of 100 questions of one row took up to {p99:,.1f} ms, "
                 f"at most {allowed:,.1f} ms are allowed."
             )
     measured["milliseconds"] = found
     return reasons
+
+
+def _latencies(
+    client: PredictionClient, name: str, questions: Sequence[Arrays]
+) -> dict[str, float]:
+    """Ask, and give the percentiles in milliseconds."""
+    import numpy as np
+
+    taken = []
+    for columns in questions:
+        began = time.perf_counter()
+        client.predict(name, columns=columns, log_features=False)
+        taken.append((time.perf_counter() - began) * 1000)
+    return {f"p{percent}": float(np.percentile(taken, percent)) for percent in (50, 99)}
 
 
 def _protocols(server: EmbeddedServer) -> dict[str, str]:

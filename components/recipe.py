@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from components.champion import load_champion
 from components.evaluate import evaluate
+from components.infra_validate import infra_validate
 from components.push import push
 from components.register import register
 from components.statistics import statistics
@@ -29,7 +30,7 @@ def learn_and_publish(
     epochs: int = 40,
     min_auc: float = 0.70,
 ) -> Node:
-    """Validate examples, learn from them, judge the model, register and publish it.
+    """Validate examples, learn from them, judge and try the model, register and publish it.
 
     Args:
         examples: Raw rows by split: ``train``, ``validation``, ``test``.
@@ -58,5 +59,8 @@ def learn_and_publish(
     )
     champion = load_champion(name=name)
     judged = evaluate(trained.model, examples, champion.champion, label=label, min_auc=min_auc)
-    registered = register(trained.model, judged.blessing, judged.evaluation, examples, name=name)
+    tried = infra_validate(trained.model, judged.blessing, examples, name=name)
+    registered = register(
+        trained.model, tried.infra_blessing, judged.evaluation, examples, name=name
+    )
     return push(trained.model, registered.registered, examples)

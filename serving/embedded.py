@@ -65,6 +65,7 @@ def embedded_server(
     log: Path,
     ready_seconds: float = READY_SECONDS,
     log_features: Literal["raw", "digest", "none"] = "none",
+    home: Path | None = None,
 ) -> Iterator[EmbeddedServer]:
     """Run ``learnloop serve`` until the block ends.
 
@@ -73,6 +74,7 @@ def embedded_server(
         log: Where its output goes; replaced.
         ready_seconds: How long it may take to be ready.
         log_features: What the prediction log keeps of features; ``none`` logs nothing.
+        home: Where its local state is; the setting's folder when None.
 
     Raises:
         ServerNotStarted: It ended, or was not ready in time; the last lines of its log say why.
@@ -85,7 +87,7 @@ def embedded_server(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment(home),
             start_new_session=True,
         )
     try:
@@ -124,13 +126,15 @@ def _addresses(process: subprocess.Popen[bytes], log: Path, until: float) -> tup
         time.sleep(0.02)
 
 
-def _environment() -> dict[str, str]:
+def _environment(home: Path | None) -> dict[str, str]:
     """This process's environment, in which the child finds the same LearnLoop.
 
     It listens on loopback for as long as its parent asks it, so it asks for no token.
     """
     kept = {name: text for name, text in os.environ.items() if name not in _VARIABLES_LEFT_OUT}
     paths = [str(Path(learnloop.__file__).parents[1]), kept.get("PYTHONPATH", "")]
+    if home is not None:
+        kept["LEARNLOOP_HOME"] = str(home)
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 

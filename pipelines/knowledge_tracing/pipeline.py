@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.champion import load_champion
 from components.evaluate import evaluate
+from components.infra_validate import infra_validate
 from components.ingest import ingest
 from components.push import push
 from components.reference import load_reference
@@ -95,7 +96,8 @@ def knowledge_tracing(
         learner="sequence",
         min_auc=min_auc,
     )
+    tried = infra_validate(trained.model, judged.blessing, cut.examples, name=NAME)
     registered = register(
-        trained.model, judged.blessing, judged.evaluation, cut.examples, name=NAME
+        trained.model, tried.infra_blessing, judged.evaluation, cut.examples, name=NAME
     )
     push(trained.model, registered.registered, cut.examples)

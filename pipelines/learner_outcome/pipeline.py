@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.champion import load_champion
 from components.evaluate import evaluate
+from components.infra_validate import infra_validate
 from components.ingest import ingest
 from components.push import push
 from components.reference import load_reference
@@ -102,7 +103,8 @@ def learner_outcome(
         learner=LEARNER,
         min_auc=min_auc,
     )
+    tried = infra_validate(trained.model, judged.blessing, enrolments.examples, name=NAME)
     registered = register(
-        trained.model, judged.blessing, judged.evaluation, enrolments.examples, name=NAME
+        trained.model, tried.infra_blessing, judged.evaluation, enrolments.examples, name=NAME
     )
     push(trained.model, registered.registered, enrolments.examples)

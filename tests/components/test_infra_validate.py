@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from components.infra_validate import infra_validate
 from learnloop.artifacts import Blessing, Examples, Model
 from learnloop.component import Context
 from learnloop.errors import GateRefused
+from serving.client import PredictionClient
 from serving.embedded import ServerNotStarted, embedded_server
 from tests.components.served import (
     COURSE,
@@ -81,9 +83,9 @@ def judged(
 
 
 def test_a_model_that_is_served_as_it_should_be(
-    tmp_path: Path, model: Model, examples: Examples
+    tmp_path: Path, model: Model, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With numbers, texts and sequences that are padded."""
+    """With numbers, texts and sequences that are padded; on a machine that is disturbed once."""
     document, reasons, first = judged(tmp_path, model, examples)
     assert not reasons
     assert document["blessed"] is True
@@ -97,8 +99,25 @@ def test_a_model_that_is_served_as_it_should_be(
     assert 0 < measured["milliseconds"]["REST"]["p50"] <= measured["milliseconds"]["REST"]["p99"]
     assert 50 < measured["peak_memory_mib"] < 4096
     (tmp_path / "again").mkdir()
-    _, _, second = judged(tmp_path / "again", model, examples, requests=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionClient, "predict", _disturbed_once(PredictionClient.predict))
+        again, _, second = judged(
+            tmp_path / "again", model, examples, requests=5, max_p99_milliseconds=4_000.0
+        )
+    assert 0 < again["measured"]["milliseconds"]["REST"]["p99"] <= 4_000
     assert first.content_digest() == second.content_digest(), "measured times are no content"
+
+
+def _disturbed_once(predict: Any) -> Any:
+    """The client's method, whose first question of one row takes five seconds."""
+    left = [5.0]
+
+    def disturbed(self: Any, *given: Any, columns: Any, **options: Any) -> Any:
+        if left and len(columns["score"]) == 1:
+            time.sleep(left.pop())
+        return predict(self, *given, columns=columns, **options)
+
+    return disturbed
 
 
 def test_too_slow_too_large_and_different(tmp_path: Path, model: Model, examples: Examples) -> None:

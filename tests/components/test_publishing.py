@@ -159,7 +159,7 @@ def test_running_again_finds_everything_and_imports_no_tensorflow(
         check=True,
         timeout=60,
     )
-    assert done.stdout.splitlines() == [str(["cached"] * 10), "[]"]
+    assert done.stdout.splitlines() == [str(["cached"] * 11), "[]"]
 
 
 def test_a_moved_alias_is_noticed(run: Run, settings: Settings) -> None:

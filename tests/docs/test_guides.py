@@ -65,7 +65,7 @@ def test_the_authors_and_the_operators_guide(tmp_path: Path) -> None:
     assert "'train' ran because of this, since run exams-" in printed
     assert "parameter epochs changed: 80 → 60" in printed
     assert "'ingest' was reused from execution" in printed
-    assert re.search(r"exams\s+0 5 \* \* 1\s+10\s+dags/exams.py", printed)
+    assert re.search(r"exams\s+0 5 \* \* 1\s+11\s+dags/exams.py", printed)
     assert "{'enough': True, 'rows': {" in printed
     airflow = [line for line in printed.splitlines() if line.startswith("exams-")]
     assert airflow[-1].endswith("done") or "exams" in airflow[-1]

@@ -15,7 +15,8 @@ def test_the_graph_runs_from_ingest_to_push() -> None:
         "transform": {"windows", "validate"},
         "train": {"transform", "validate"},
         "evaluate": {"train", "windows", "load_champion"},
-        "register": {"train", "evaluate", "windows"},
+        "infra_validate": {"train", "evaluate", "windows"},
+        "register": {"train", "infra_validate", "evaluate", "windows"},
         "push": {"train", "register", "windows"},
     }
     assert graph.node("train").arguments["hyperparameters"] == {"units": 64, "dropout": 0.4}

@@ -57,6 +57,7 @@ def test_the_graph_runs_from_ingest_to_push() -> None:
         "transform",
         "train",
         "evaluate",
+        "infra_validate",
         "register",
         "push",
     ]
