@@ -59,6 +59,7 @@ setup(
     package_data={
         "learnloop": ["py.typed", "**/*.html", "**/*.css", "**/*.js", "**/*.txt", "**/*.cfg"],
         "messaging": ["schemas/**/*.json"],
+        "feature_store": ["**/*.html", "**/*.css"],
     },
     include_package_data=True,
     install_requires=core,

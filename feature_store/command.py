@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,13 +71,25 @@ def list_(json: Json = False) -> None:
 
 @features_commands.command("describe")
 def describe(
-    name: Annotated[str, typer.Argument(help="A feature view or service.")], json: Json = False
+    name: Annotated[str, typer.Argument(help="A feature view or service.")],
+    json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the view's page: distribution, freshness, lineage.")
+    ] = None,
+    purpose: Annotated[
+        str, typer.Option(help="What the page is for, where features are sensitive.")
+    ] = "",
 ) -> None:
     """Show one feature view or service."""
     from feature_store.catalogue import describe_definition
     from feature_store.store import FeatureStore
 
-    found = describe_definition(FeatureStore(), name)
+    store = FeatureStore()
+    if html is not None:
+        from feature_store.page import write_page
+
+        write_page(store, name, html, purpose)
+    found = describe_definition(store, name)
     if json:
         print_json(found)
         return
