@@ -10,7 +10,7 @@ AIRFLOW_TESTS := tests/learnloop/airflow tests/dags
 export PYTHONPATH := $(CURDIR)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: run test test-slow check bench bench-features bench-serving airflow lock format docs clean help
+.PHONY: run test test-slow check bench bench-events bench-features bench-serving airflow lock format docs clean help
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ bench: $(READY)  ## Measure speed beside hand-written code
 
 bench-serving: $(READY)  ## Measure the embedded server beside others (SERVING_PEERS_PYTHON=)
 	@$(BIN)/python -m benchmarks.serving
+
+bench-events: $(READY)  ## Measure the collector of learner events
+	@$(BIN)/python -m benchmarks.events
 
 bench-features: $(READY)  ## Measure the feature store beside pandas (and Feast: FEAST_PYTHON=)
 	@$(BIN)/python -m benchmarks.features

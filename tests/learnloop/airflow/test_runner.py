@@ -297,8 +297,8 @@ def test_control_c_cancels(settings: Settings) -> None:
     watcher = Listener(interrupt_at="sleep")
     before = signal.getsignal(signal.SIGTERM)
     began = time.monotonic()
-    ended = run_with_airflow(steps.slow, {"seconds": 30.0}, None, settings, watcher)
-    assert time.monotonic() - began < 15
+    ended = run_with_airflow(steps.slow, {"seconds": 120.0}, None, settings, watcher)
+    assert time.monotonic() - began < 60
     assert ended.status == "cancelled"
     assert ended.error is None
     assert watcher.told[-2:] == [
