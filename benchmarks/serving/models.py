@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving.warmup import write_warmup_requests
+
+if TYPE_CHECKING:
+    import keras
 
 STEPS, FEATURES = 20, 8
 SHAPES = {"dense": (10,), "lstm": (STEPS, FEATURES)}
 
 
+def rows(name: str, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Draw rows for a model; equal for equal arguments."""
+    drawn = np.random.default_rng(7).normal(size=(count, *SHAPES[name]))
+    return drawn.astype(np.float32)
+
+
 def make(folder: Path) -> None:
     """Write ``dense/1`` (10 → 64 → 64 → 1) and ``lstm/1`` (64 units) below a folder."""
     import keras
-    import tensorflow as tf
     from keras import layers
 
     stacks = {
@@ -20,13 +33,25 @@ def make(folder: Path) -> None:
         "lstm": [layers.LSTM(64)],
     }
     for name, stack in stacks.items():
+        keras.utils.set_random_seed(7)
         model = keras.Sequential([keras.Input(SHAPES[name]), *stack, layers.Dense(1, "sigmoid")])
+        _export(model, name, folder / name / "1")
 
-        @tf.function(input_signature=[tf.TensorSpec([None, *SHAPES[name]], tf.float32, name="x")])
-        def serve(x: tf.Tensor, model: keras.Model = model) -> dict[str, tf.Tensor]:
-            return {"y": model(x)}
 
-        tf.saved_model.save(model, str(folder / name / "1"), signatures=serve)
+def _export(model: keras.Model, name: str, version: Path) -> None:
+    """Export by Keras's own means: ``tf.saved_model.save`` would leave its variables out."""
+    import tensorflow as tf
+    from keras import export
+
+    archive = export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        lambda x: {"y": model(x)},
+        [tf.TensorSpec([None, *SHAPES[name]], tf.float32, name="x")],
+    )
+    archive.write_out(str(version), verbose=False)
+    write_warmup_requests(version, name, {"x": rows(name, 32)})
 
 
 if __name__ == "__main__":

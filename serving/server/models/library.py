@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from learnloop.errors import LearnLoopError
 from serving.server.contract import Code, ServingError, VersionState, VersionStatus
-from serving.server.models.batching import Limits
+from serving.server.models.batching import Limits, SignatureRun
 from serving.server.models.config import ModelConfig, parse_config
 from serving.server.models.loading import load_runs
 from serving.server.models.preparation import Checked, Interrupted, Preparation
@@ -47,6 +49,23 @@ class ModelOptions:
     retry_seconds: float = 1.0
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """A configuration on disk that was refused; it is tried again when its models have changed.
+
+    Args:
+        configs: The configuration.
+        disk: What its models looked like.
+    """
+
+    configs: Mapping[str, ModelConfig]
+    disk: Hashable
+
+    async def has_changed(self) -> bool:
+        """Whether the models look different by now."""
+        return await asyncio.to_thread(_disk, self.configs) != self.disk
+
+
 class ModelLibrary:
     """The models of a server (:class:`serving.server.contract.Models`).
 
@@ -65,6 +84,8 @@ class ModelLibrary:
         self._reloading = asyncio.Lock()
         self._improving: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._refused: _Refused | None = None
+        self._complaint = ""
 
     def find(
         self, model: str, version: int | None = None, label: str | None = None
@@ -109,16 +130,13 @@ class ModelLibrary:
         await self._apply(parse_config(config))
 
     async def poll(self) -> None:
-        """Look at the configuration and the disk once, and begin to do what follows from them.
-
-        Raises:
-            LearnLoopError: The configuration cannot be read.
-            ServingError: It cannot be realised.
-        """
+        """Look at the configuration and the disk once, and begin to do what follows from them."""
         if self._following is not None and not self._following.done():
             await self._refresh()  # a further configuration is read when this one is realised
             return
-        configs = await asyncio.to_thread(self._source)
+        configs = await self._read_source()
+        if configs is None and self._refused is not None and await self._refused.has_changed():
+            configs = self._refused.configs
         if configs is None:
             await self._refresh()
         else:
@@ -166,12 +184,28 @@ class ModelLibrary:
         await self._refresh(await asyncio.to_thread(self._source))
         await self.settle()
 
+    async def _read_source(self) -> Mapping[str, ModelConfig] | None:
+        """Read which models are wanted; what cannot be read is complained of once."""
+        try:
+            configs = await asyncio.to_thread(self._source)
+        except (LearnLoopError, ServingError, OSError) as fault:
+            if str(fault) != self._complaint:
+                self._complaint = str(fault)
+                LOG.error("Which models are wanted cannot be read; what is served stays: %s", fault)
+            return None
+        self._complaint = ""
+        return configs
+
     async def _follow(self, configs: Mapping[str, ModelConfig]) -> None:
         """Realise a configuration that changed on disk; whoever changed it is not here."""
+        refused = _Refused(configs, await asyncio.to_thread(_disk, configs))
         try:
             await self._apply(configs)
         except ServingError as refusal:
             LOG.error("The new configuration of models is refused: %s", refusal.message)
+            self._refused = refused
+        else:
+            self._refused = None
 
     async def _apply(self, configs: Mapping[str, ModelConfig]) -> None:
         """Realise a configuration, and only it; nothing is let go before it is sure."""
@@ -242,14 +276,14 @@ class ModelLibrary:
         model.wanted = model.config.policy.choose(folders)
         for number in model.wanted:
             there = model.versions.get(number)
-            if there is None or there.is_over or await self._has_changed(there):
+            if there is None or (there.is_over and await self._is_worth_loading(there)):
                 version = model.versions[number] = Version(number, folders[number])
                 version.loading = asyncio.create_task(self._load(name, model, version))
 
-    async def _has_changed(self, version: Version) -> bool:
-        """Whether a refused version's files are others by now, so that it is worth another try."""
+    async def _is_worth_loading(self, version: Version) -> bool:
+        """Whether it was let go, or was refused and its files are others by now."""
         if version.refused is None:
-            return False
+            return True
         return await asyncio.to_thread(trace_of, version.folder) != version.refused
 
     async def _load(self, name: str, model: Model, version: Version) -> None:
@@ -257,9 +291,7 @@ class ModelLibrary:
         trace = await asyncio.to_thread(trace_of, version.folder)
         try:
             checked = await self._checked(version)
-            runs, meta_graph = await asyncio.to_thread(
-                load_runs, version.folder, checked.seconds, self._preparation.plan(checked.key)
-            )
+            runs, meta_graph = await self._runs(version, checked)
         except Exception as fault:
             refusal = fault if isinstance(fault, ServingError) else _unexpected(fault)
             LOG.error("Version %d of model %s: %s", version.number, name, refusal.message)
@@ -272,7 +304,9 @@ class ModelLibrary:
             version.become(VersionState.AVAILABLE)
             LOG.info("Version %d of model %s answers", version.number, name)
             if self._options.is_converting and self._preparation.plan(checked.key) is None:
-                task = asyncio.create_task(self._improve(name, version, checked))
+                task = version.improving = asyncio.create_task(
+                    self._improve(name, version, checked)
+                )
                 self._improving.add(task)
                 task.add_done_callback(self._improving.discard)
         finally:
@@ -289,14 +323,29 @@ class ModelLibrary:
                 await asyncio.sleep(self._options.retry_seconds)
         raise AssertionError("the last attempt returns or raises")
 
+    async def _runs(
+        self, version: Version, checked: Checked
+    ) -> tuple[dict[str, SignatureRun], bytes]:
+        """Load what was made of a version before; if that is damaged, the version itself."""
+        converted = self._preparation.plan(checked.key)
+        if converted is not None:
+            try:
+                return await asyncio.to_thread(
+                    load_runs, version.folder, checked.seconds, converted
+                )
+            except Exception as fault:
+                LOG.warning(
+                    "What was made of version %d before is no use: %s", version.number, fault
+                )
+                await asyncio.to_thread(shutil.rmtree, converted, ignore_errors=True)
+        return await asyncio.to_thread(load_runs, version.folder, checked.seconds, None)
+
     async def _improve(self, name: str, version: Version, checked: Checked) -> None:
         """Make a version that answers faster; where that fails it stays as it is."""
         try:
             converted = await self._preparation.convert(version.folder, checked.key)
-            if version.servable is None:
-                return
             runs, _ = await asyncio.to_thread(load_runs, version.folder, checked.seconds, converted)
-        except (ServingError, Interrupted, OSError) as fault:
+        except Exception as fault:
             LOG.warning("Version %d of model %s stays as it is: %s", version.number, name, fault)
             return
         if version.servable is not None:
@@ -322,6 +371,10 @@ class ModelLibrary:
             for version in model.versions.values()
             if version.loading is not None
         ]
+
+
+def _disk(configs: Mapping[str, ModelConfig]) -> Hashable:
+    return tuple(trace_of(config.base) for config in configs.values() if config.base is not None)
 
 
 def _unexpected(fault: Exception) -> ServingError:

@@ -73,13 +73,14 @@ class Preparation:
         """
         key = await asyncio.to_thread(content_key, folder)
         result = self._cache / key / "check.json"
-        if not result.exists():
+        document = _read(result)
+        if document is None:
             result.parent.mkdir(parents=True, exist_ok=True)
             async with self._checks:
                 await _run(["check", str(folder), str(result)], _CHECK_SECONDS)
-        document = json.loads(result.read_bytes())
+            document = json.loads(result.read_bytes())
         if "code" in document:
-            result.unlink()  # what was refused is tried again
+            result.unlink(missing_ok=True)  # what was refused is tried again
             raise ServingError(Code(document["code"]), document["message"])
         os.utime(result.parent)
         return Checked(key, document["seconds"])
@@ -104,6 +105,14 @@ class Preparation:
             if not target.exists():
                 await _run(["convert", str(folder), str(target)], _CONVERT_SECONDS)
             return target
+
+
+def _read(result: Path) -> Any:
+    """Read a finding; None where there is none, or a power cut has left none of it."""
+    try:
+        return json.loads(result.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def content_key(folder: Path) -> str:
@@ -177,7 +186,10 @@ async def _run(arguments: Sequence[str], seconds: float) -> None:
 
 
 def _prune(cache: Path) -> None:
-    """Keep what was used last."""
-    entries = sorted(cache.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    """Keep what was used last; another server may be doing the same."""
+    try:
+        entries = sorted(cache.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    except FileNotFoundError:
+        return
     for entry in entries[_KEPT:]:
         shutil.rmtree(entry, ignore_errors=True)

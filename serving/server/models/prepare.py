@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from serving.server.contract import ServingError, Signature
+from serving.server.contract import Code, ServingError, Signature
 from serving.server.models.executions import GRAPH, ONNX, TFLITE, open_converted, where_finite
 from serving.server.models.questions import (
     Question,
@@ -56,7 +56,8 @@ def check(folder: Path) -> dict[str, Any]:
         warm-up request and refuses a blank row.
 
     Raises:
-        ServingError: It does not load, or refuses its own warm-up requests.
+        ServingError: It does not load, refuses its own warm-up requests, or lacks variables or
+            tables that a signature needs.
     """
     saved = SavedModel.read(folder)
     functions = saved.open()
@@ -93,6 +94,9 @@ def convert(folder: Path, target: Path) -> None:
         plan = _plan(folder, incoming)
         (incoming / PLAN).write_text(json.dumps(plan, indent=1, sort_keys=True))
         incoming.rename(target)
+    except OSError:
+        if not target.exists():  # else another server was first
+            raise
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 
@@ -236,8 +240,15 @@ def _measure_first(
     for question in questions:
         try:
             return _measure(function, question, many=many)
-        except ServingError:
-            continue
+        except ServingError as refusal:
+            # Whatever was asked, what the graph lacks it will lack for every caller.
+            if refusal.code is Code.FAILED_PRECONDITION:
+                raise ServingError(
+                    refusal.code,
+                    f"Signature {question.signature} needs what is not restored with the version: "
+                    f"{refusal.message.partition('. ')[0]}. Keras 3 models are exported with "
+                    "model.export; tf.saved_model.save leaves their variables out.",
+                ) from None
     return []
 
 

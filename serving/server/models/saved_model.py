@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 
 from serving.server.contract import Code, ServingError, Signature, TensorSpec
 from serving.server.models.runtime import Function, GraphSession, scalar
-from serving.server.protos import get_model_metadata_pb2, saved_model_pb2
-from serving.server.tensors import array_of
+from serving.server.protos import get_model_metadata_pb2, saved_model_pb2, types_pb2
+from serving.server.tensors import NUMPY_TYPES, array_of
 
 SERVE_TAG = "serve"
 INITIALISER = "__saved_model_init_op"
@@ -50,8 +50,10 @@ class SavedModel:
                 Code.NOT_FOUND,
                 f"Could not find SavedModel .pb at supplied export directory path: {folder}",
             ) from None
-        except (OSError, DecodeError) as fault:
-            raise ServingError(Code.DATA_LOSS, f"{file} cannot be read: {fault}") from None
+        except OSError as fault:
+            raise ServingError(Code.DATA_LOSS, f"{file} cannot be read: {fault.strerror}") from None
+        except DecodeError:
+            raise ServingError(Code.DATA_LOSS, f"{file} is damaged.") from None
         for graph in document.meta_graphs:
             if SERVE_TAG in graph.meta_info_def.tags:
                 return cls(folder, graph)
@@ -65,7 +67,7 @@ class SavedModel:
     def signatures(self) -> dict[str, Signature]:
         """The signatures that callers may name."""
         return {
-            name: _signature(definition)
+            name: _signature(name, definition)
             for name, definition in self.graph.signature_def.items()
             if not name.startswith("__saved_model_")
         }
@@ -139,7 +141,14 @@ def initialiser(graph: Any) -> str:
     return ""
 
 
-def _signature(definition: Any) -> Signature:
+def _signature(name: str, definition: Any) -> Signature:
+    for alias, tensor in (*definition.inputs.items(), *definition.outputs.items()):
+        if tensor.dtype not in NUMPY_TYPES:
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"Signature {name}, tensor {alias}: {types_pb2.DataType.Name(tensor.dtype)} is not "
+                "supported.",
+            )
     return Signature(
         method=definition.method_name,
         inputs=_specs(definition.inputs),

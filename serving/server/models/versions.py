@@ -58,6 +58,7 @@ class Version:
         status: What callers are told.
         servable: What answers; None unless it is available.
         loading: The task that loads it; None when that is over.
+        improving: The task that makes it faster; None where there is none.
         refused: The trace of the folder that was refused; None where it was not.
     """
 
@@ -67,6 +68,7 @@ class Version:
         self.status = VersionStatus(number, VersionState.START)
         self.servable: LoadedVersion | None = None
         self.loading: asyncio.Task[None] | None = None
+        self.improving: asyncio.Task[None] | None = None
         self.refused: Hashable = None
 
     def become(self, state: VersionState, code: int = 0, message: str = "") -> None:
@@ -75,8 +77,9 @@ class Version:
 
     def let_go(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop offering it; it ends when the last request that has it is answered."""
-        if self.loading is not None:
-            self.loading.cancel()
+        for task in (self.loading, self.improving):
+            if task is not None:
+                task.cancel()
         servable, self.servable = self.servable, None
         if servable is None:
             self.become(VersionState.END)
@@ -91,10 +94,8 @@ class Version:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was let go."""
-        return self.status.state in (VersionState.UNLOADING, VersionState.END) and (
-            self.refused is None
-        )
+        """Whether it was let go or refused."""
+        return self.status.state in (VersionState.UNLOADING, VersionState.END)
 
 
 class Model:
@@ -133,6 +134,10 @@ class Model:
         self.labels = {
             label: number for label, number in self.config.labels.items() if number in available
         }
-        over = sorted(number for number, version in self.versions.items() if version.is_over)
+        over = sorted(
+            number
+            for number, version in self.versions.items()
+            if version.is_over and number not in self.wanted
+        )
         for number in over[:-_ENDED_KEPT]:
             del self.versions[number]

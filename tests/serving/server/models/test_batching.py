@@ -1,0 +1,235 @@
+"""What is queued goes as one batch; nothing that one request does harms another."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.server.contract import Code, ServingError, Signature, TensorSpec
+from serving.server.models.batching import INLINE_SECONDS, Batcher, Cost, Limits, SignatureRun
+from serving.server.models.requests import RequestPlan
+from serving.server.models.servable import LoadedVersion
+from serving.server.protos import types_pb2
+from serving.server.tensors import Array
+from tests.serving.server.models.saved_models import asynchronous
+
+CHEAP, DEAR = Cost(0.0, 0.0), Cost(INLINE_SECONDS, 0.0)
+
+
+class Doubling:
+    """Doubles; refuses negative numbers; remembers how many rows it was asked at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        (x,) = arrays
+        self.asked.append(len(x))
+        if (x < 0).any():
+            raise ServingError(Code.INVALID_ARGUMENT, "A number is negative.")
+        return [x * 2]
+
+
+def run_of(function: Any, cost: Cost = CHEAP, *tail: int) -> SignatureRun:
+    x, y = (TensorSpec(f"{n}:0", types_pb2.DT_FLOAT, (-1, *tail)) for n in "xy")
+    return SignatureRun(
+        RequestPlan("double", Signature("", {"x": x}, {"y": y}, {})), function, cost
+    )
+
+
+def version_of(run: SignatureRun, limits: Limits = Limits()) -> LoadedVersion:
+    return LoadedVersion("m", 1, b"", {"double": run}, limits, asyncio.get_running_loop())
+
+
+async def ask(version: LoadedVersion, *numbers: float, deadline: float | None = None) -> Any:
+    try:
+        answer = await version.run("double", {"x": np.float32(numbers)}, deadline=deadline)
+    except ServingError as refusal:
+        return refusal.code, refusal.message
+    return answer["y"].tolist()
+
+
+@asynchronous
+async def test_all_that_is_queued_goes_as_one_batch() -> None:
+    double = Doubling()
+    version = version_of(run_of(double))
+    answers = await asyncio.gather(ask(version, 1), ask(version, 2, 3), ask(version, 4))
+    assert answers == [[2], [4, 6], [8]]
+    assert double.asked == [4]
+
+
+@asynchronous
+async def test_a_batch_has_a_largest_size_and_a_larger_request_runs_alone() -> None:
+    double = Doubling()
+    version = version_of(run_of(double), Limits(batch_rows=3))
+    sizes = (2, 1, 2, 5, 1)
+    answers = await asyncio.gather(*(ask(version, *range(size)) for size in sizes))
+    assert answers == [[2.0 * n for n in range(size)] for size in sizes]
+    assert double.asked == [3, 2, 5, 1]
+
+
+@asynchronous
+async def test_a_bad_row_spoils_no_other_answer() -> None:
+    double = Doubling()
+    version = version_of(run_of(double))
+    answers = await asyncio.gather(ask(version, 1), ask(version, -1), ask(version, 3))
+    assert answers == [[2], (Code.INVALID_ARGUMENT, "A number is negative."), [6]]
+    assert double.asked == [3, 1, 1, 1]
+
+
+@asynchronous
+async def test_what_fails_unforeseen_quotes_no_value() -> None:
+    def fail(arrays: Sequence[Array]) -> Sequence[Array]:
+        raise RuntimeError("learner 4711 scored 0.3")
+
+    version = version_of(run_of(fail))
+    assert await ask(version, 1) == (Code.INTERNAL, "The model failed: RuntimeError")
+
+
+@asynchronous
+async def test_outputs_that_do_not_fit_the_batch_are_asked_for_alone() -> None:
+    version = version_of(run_of(lambda arrays: [np.float32([len(arrays[0])])]))
+    assert await asyncio.gather(ask(version, 1), ask(version, 1, 2)) == [[1], [2]]
+
+
+@asynchronous
+async def test_a_full_queue_refuses() -> None:
+    version = version_of(run_of(Doubling()), Limits(queued_requests=2))
+    full = "The batch scheduling queue to which this task was submitted is full"
+    answers = await asyncio.gather(*(ask(version, n) for n in range(3)))
+    assert answers == [[0], [2], (Code.RESOURCE_EXHAUSTED, full)]
+    assert await ask(version, 4) == [8], "there is room again"
+
+
+@asynchronous
+async def test_a_queue_refuses_more_rows_than_it_may_hold_but_takes_one_large_request() -> None:
+    version = version_of(run_of(Doubling()), Limits(queued_rows=3))
+    answers = await asyncio.gather(ask(version, *range(4)), ask(version, 1))
+    assert answers[0] == [0, 2, 4, 6]
+    assert answers[1][0] == Code.RESOURCE_EXHAUSTED
+
+
+@asynchronous
+async def test_what_is_expired_never_runs() -> None:
+    double = Doubling()
+    version = version_of(run_of(double))
+    now = asyncio.get_running_loop().time()
+    expired = (Code.DEADLINE_EXCEEDED, "Deadline exceeded")
+    assert await ask(version, 1, deadline=now) == expired
+    answers = await asyncio.gather(
+        ask(version, 1, deadline=now), ask(version, 2, deadline=now + 600), ask(version, 3)
+    )
+    assert answers == [expired, [4], [6]]
+    assert double.asked == [2]
+
+
+@asynchronous
+async def test_while_a_dear_batch_runs_the_next_one_gathers() -> None:
+    double, may_go_on, has_begun = Doubling(), threading.Event(), threading.Event()
+
+    def slow(arrays: Sequence[Array]) -> Sequence[Array]:
+        has_begun.set()
+        assert may_go_on.wait(60)
+        assert threading.current_thread() is not threading.main_thread()
+        return double(arrays)
+
+    version = version_of(run_of(slow, DEAR))
+    first = asyncio.create_task(ask(version, 1))
+    await asyncio.to_thread(has_begun.wait, 60)
+    others = [asyncio.create_task(ask(version, n)) for n in (2, 3, 4)]
+    await asyncio.sleep(0)
+    may_go_on.set()
+    assert await asyncio.gather(first, *others) == [[2], [4], [6], [8]]
+    assert double.asked == [1, 3]
+    await version.close()
+
+
+@asynchronous
+async def test_no_rows_are_answered_with_no_rows() -> None:
+    """TFLite and ONNX Runtime cannot run none: the function is not asked."""
+
+    def of_some(arrays: Sequence[Array]) -> Sequence[Array]:
+        assert len(arrays[0])
+        return [arrays[0] * 2]
+
+    version = version_of(run_of(of_some))
+    assert await ask(version) == []
+    assert await asyncio.gather(ask(version), ask(version, 1), ask(version)) == [[], [2], []]
+    assert await asyncio.gather(ask(version), ask(version)) == [[], []]
+
+
+@asynchronous
+async def test_rows_of_other_sizes_share_no_batch() -> None:
+    double = Doubling()
+    version = version_of(run_of(double, CHEAP, -1))
+    sizes = (2, 3, 2)
+    answers = await asyncio.gather(
+        *(version.run("double", {"x": np.ones((1, size), np.float32)}) for size in sizes)
+    )
+    assert [answer["y"].shape for answer in answers] == [(1, size) for size in sizes]
+    assert double.asked == [2, 1]
+
+
+@asynchronous
+async def test_answers_by_other_means_once_it_is_told_so() -> None:
+    before, after = Doubling(), Doubling()
+    version = version_of(run_of(before))
+    asked = [asyncio.create_task(ask(version, n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    version.replace({"double": run_of(after)})
+    assert await asyncio.gather(*asked, ask(version, 3)) == [[2], [4], [6]]
+    assert await ask(version, 4) == [8]
+    assert (before.asked, after.asked) == ([2], [1, 1])
+
+
+@asynchronous
+async def test_the_end_answers_what_is_queued_and_refuses_what_comes_after() -> None:
+    version = version_of(run_of(Doubling()))
+    asked = [asyncio.create_task(ask(version, n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    await version.close()
+    assert await asyncio.gather(*asked) == [[2], [4]]
+    assert await ask(version, 3) == (Code.UNAVAILABLE, "The server is stopping")
+
+
+@asynchronous
+async def test_an_asker_who_has_gone_harms_nobody() -> None:
+    version = version_of(run_of(Doubling()))
+    asked = [asyncio.create_task(ask(version, n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    assert await asked[1] == [4]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (
+            {},
+            "input size does not match signature: 0!=1 len({}) != len({x}). "
+            "Sent extra: {}. Missing but required: {x}.",
+        ),
+        (
+            {"x": np.float32([1]), "z": np.float32([1])},
+            "input size does not match signature: 2!=1 len({x,z}) != len({x}). "
+            "Sent extra: {z}. Missing but required: {}.",
+        ),
+        ({"x": np.float64([1])}, "input x: expected DT_FLOAT, received float64."),
+        ({"x": np.float32([[1]])}, "input x: expected shape [?], received [1,1]."),
+        ({"x": np.float32(1)}, "input x: expected shape [?], received []."),
+    ],
+)
+def test_refuses_at_once_what_does_not_fit(inputs: Any, words: str) -> None:
+    async def submit() -> None:
+        loop = asyncio.get_running_loop()
+        batcher = Batcher({"double": run_of(Doubling())}, Limits(), loop)
+        batcher.submit("double", inputs, (), None, lambda answer: None)
+
+    with pytest.raises(ServingError) as caught:
+        asyncio.run(submit())
+    assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, words)
