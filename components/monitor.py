@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.engines.monitoring.outcomes import join_outcomes, read_outcomes, watched_columns
 from components.engines.monitoring.page import render
-from components.engines.monitoring.windows import Window, parse_moment, plan_windows
+from components.engines.monitoring.windows import Window, plan_windows
 from learnloop.artifacts import Evaluation, Examples, Model, MonitoringReport, digest_file
 from learnloop.component import Context, Input, Output, component
+from learnloop.moments import parse_moment
 from learnloop.settings import Settings, project_root
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _features_of(rows: pa.Table) -> pa.Table:
 
 
 def _plan(since: str, until: str, earlier: int, terms: Sequence[str]) -> list[Window]:
-    starts = [parse_moment(term, "terms") for term in terms]
+    starts = [parse_moment(term, "parameter 'terms'") for term in terms]
     return plan_windows(Window.parse(since, until), earlier, starts)
 
 

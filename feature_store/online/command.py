@@ -10,6 +10,7 @@ import typer
 
 from learnloop.cli.output import print_json, print_table
 from learnloop.errors import UsageError
+from learnloop.moments import parse_moment
 
 if TYPE_CHECKING:
     from feature_store.materialise import Materialized
@@ -32,7 +33,7 @@ def materialize(
     """Write the rows of a span to the online store."""
     from feature_store.store import FeatureStore
 
-    begin = _moment(start, "--start") if start else None
+    begin = parse_moment(start, "--start") if start else None
     done = FeatureStore().materialize(begin, _end(end), view or ())
     _tell_materialized(done, json)
 
@@ -174,21 +175,7 @@ def _tell_materialized(done: list[Materialized], json: bool) -> None:
 
 
 def _end(text: str) -> datetime:
-    return _moment(text, "--end") if text else datetime.now(UTC)
-
-
-def _moment(text: str, option: str) -> datetime:
-    """Read a moment; one without a zone is in UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            "This is no moment.",
-            where=option,
-            expected="ISO 8601, as 2024-09-01 or 2024-09-01T08:00:00+02:00",
-            received=repr(text),
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return parse_moment(text, "--end") if text else datetime.now(UTC)
 
 
 def _entity_value(text: str, types: dict[str, Any]) -> tuple[str, object]:

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from learnloop.artifacts import Records
 from learnloop.errors import UsageError
+from learnloop.moments import parse_moment
 
 START_MONTHS = {"B": 2, "J": 10}
 """The month in which a presentation starts, by the last letter of its code."""
@@ -87,7 +88,8 @@ def choose_by_time(
     Raises:
         UsageError: The span is none, or there is nothing to learn from or to judge by.
     """
-    begin, end = _moment("since", since), _moment("until", until)
+    begin = parse_moment(since, "parameter 'since'")
+    end = parse_moment(until, "parameter 'until'")
     if begin >= end:
         raise UsageError(
             "The span ends before it begins.",
@@ -114,16 +116,3 @@ def choose_by_time(
                 next="take another span, or bring the source up to date",
             )
     return train, judged
-
-
-def _moment(parameter: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            "A date is not written as ISO 8601 writes it.",
-            where=f"parameter '{parameter}'",
-            expected="2014-10-01, or 2014-10-01T04:00:00+00:00",
-            received=repr(text),
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

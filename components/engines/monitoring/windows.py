@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from learnloop.errors import UsageError
+from learnloop.moments import parse_moment
 
 
 @dataclass(frozen=True, order=True)
@@ -36,7 +37,9 @@ class Window:
         Raises:
             UsageError: One is no moment, or the end does not come after the beginning.
         """
-        window = cls(parse_moment(since, "since"), parse_moment(until, "until"))
+        window = cls(
+            parse_moment(since, "parameter 'since'"), parse_moment(until, "parameter 'until'")
+        )
         if window.since >= window.until:
             raise UsageError(
                 "The window ends before it begins.",
@@ -82,25 +85,3 @@ def plan_windows(judged: Window, earlier: int, terms: Sequence[datetime] = ()) -
     into = judged.since - started[-1]
     begins = [term + into for term in started[:-1]]
     return [*(Window(begin, begin + length) for begin in begins[-earlier:]), judged]
-
-
-def parse_moment(text: str, parameter: str) -> datetime:
-    """Read a moment.
-
-    Args:
-        text: ISO 8601; UTC where it names no zone.
-        parameter: The parameter's name, for the error.
-
-    Raises:
-        UsageError: It is none.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            "A parameter is not a moment.",
-            where=f"parameter '{parameter}'",
-            expected="a date or time by ISO 8601, for example 2026-03-02",
-            received=repr(text),
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -63,9 +63,9 @@ def test_push_and_compact(typed: FeatureStore, tmp_path: Path) -> None:
     [
         (
             ("materialize", "--start", "yesterday"),
-            "This is no moment.\n"
+            "A date is not written as ISO 8601 writes it.\n"
             "  where:    --start\n"
-            "  expected: ISO 8601, as 2024-09-01 or 2024-09-01T08:00:00+02:00\n"
+            "  expected: 2014-10-01, or 2014-10-01T04:00:00+00:00\n"
             "  received: 'yesterday'",
         ),
         (

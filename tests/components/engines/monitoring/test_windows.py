@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from components.engines.monitoring.windows import Window, parse_moment, plan_windows
+from components.engines.monitoring.windows import Window, plan_windows
 from learnloop.errors import UsageError
 
 WEEK = Window.parse("2026-03-16", "2026-03-23")
@@ -53,17 +53,4 @@ def test_a_window_must_have_a_length() -> None:
         "  where:    parameters 'since' and 'until'\n"
         "  expected: 'until' after 'since'\n"
         "  received: 2026-03-23 to 2026-03-23"
-    )
-
-
-def test_moments() -> None:
-    assert parse_moment("2026-03-02T10:00+02:00", "since").astimezone(UTC).hour == 8
-    assert parse_moment("2026-03-02", "since") == datetime(2026, 3, 2, tzinfo=UTC)
-    with pytest.raises(UsageError) as error:
-        parse_moment("last week", "since")
-    assert str(error.value) == (
-        "A parameter is not a moment.\n"
-        "  where:    parameter 'since'\n"
-        "  expected: a date or time by ISO 8601, for example 2026-03-02\n"
-        "  received: 'last week'"
     )
