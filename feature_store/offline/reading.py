@@ -25,7 +25,7 @@ from pyarrow import parquet
 from feature_store.definitions import FeatureView
 from feature_store.fields import FeatureType, Field
 from feature_store.pushed import live_parts
-from feature_store.sources import EventSource, StoredSource
+from feature_store.sources import EventSource, PushSource, StoredSource
 from learnloop.errors import CorruptArtifact, LearnLoopError, UsageError, closest
 from learnloop.settings import project_root
 
@@ -242,6 +242,9 @@ class SourceReader:
     def _list(self) -> list[tuple[str, Path]]:
         if self._fetched is not None:
             return self._fetched
+        is_pushed = isinstance(self.view.source, PushSource)
+        if is_pushed and not (project_root() / place_of(self.source)).exists():
+            return []  # nothing was pushed yet
         return list_files(self.source)
 
     def _read_footer(self, name: str, path: Path, first: int) -> SourceFile:

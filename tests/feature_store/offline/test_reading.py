@@ -15,7 +15,7 @@ from pyarrow import parquet
 from feature_store.definitions import FeatureView
 from feature_store.fields import Entity, FeatureType, Field
 from feature_store.offline.reading import SourceChanged, SourceReader
-from feature_store.sources import EventSource, ParquetSource
+from feature_store.sources import EventSource, ParquetSource, PushSource
 from learnloop.errors import CorruptArtifact, LearnLoopError, UsageError
 from learnloop.settings import Settings, project_root
 
@@ -77,6 +77,10 @@ def test_events_of_a_kind_and_of_one_that_never_came(settings: Settings) -> None
     write(project_root() / "events" / "attempt" / "p0.parquet", [1])
     write(project_root() / "events" / "login" / "p0.parquet", [2])
     assert clicks(source) == [1]
+
+
+def test_a_push_source_that_nothing_was_pushed_to_yet(settings: Settings) -> None:
+    assert clicks(PushSource("stream", ParquetSource("kept", "kept", "at"))) == []
 
 
 def test_files_of_before_a_field_had_its_name_or_was_there(data: Path) -> None:
