@@ -135,6 +135,20 @@ class Mover:
 
         return self._move(name, "promote", change, why, also=champion)
 
+    def make_champion(self, name: str, why: str) -> ModelRollout:
+        """Point the registry's ``champion`` at the stable version, which nobody tried out first.
+
+        Args:
+            name: The model's name.
+            why: For the journal.
+
+        Raises:
+            UsageError: There is no such model.
+            LearnLoopError: The registry did not answer.
+        """
+        stable = self.place.read().model(name).stable
+        return self._finish(name, also=self._move_champion(name, stable, why))
+
     def roll_back(
         self,
         name: str,

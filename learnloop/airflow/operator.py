@@ -227,13 +227,27 @@ def announced_assets(pipeline: Pipeline[...], node: Node) -> Mapping[str, Asset]
         Asset by output, for models registered or published.
     """
     return {
-        name: Asset(
-            name=f"{pipeline.name}.{node.name}.{name}",
-            uri=f"x-learnloop://{pipeline.name}/{node.name}/{name}",
-        )
+        name: asset_of(pipeline.name, node.name, name)
         for name, port in node.component.outputs.items()
         if issubclass(port.type, ANNOUNCED)
     }
+
+
+def asset_of(pipeline: str, step: str, output: str) -> Asset:
+    """Name the asset of an output, for a DAG that waits for it.
+
+    Args:
+        pipeline: The pipeline's name.
+        step: The step's.
+        output: The output's.
+
+    Example:
+        >>> asset_of("learner_outcome", "push", "published").name
+        'learner_outcome.push.published'
+    """
+    return Asset(
+        name=f"{pipeline}.{step}.{output}", uri=f"x-learnloop://{pipeline}/{step}/{output}"
+    )
 
 
 def _as_error(fault: Exception, step: str) -> LearnLoopError:

@@ -38,6 +38,8 @@ RENEWABLE = (401, 403)
 """An expired token gets the first; one of a secret that was changed since, the second."""
 
 LONGEST_SAID = 500
+LONGEST_NOTE = 1000
+"""Characters that Airflow's database has room for."""
 
 
 class AirflowTarget:
@@ -63,10 +65,12 @@ class AirflowTarget:
         import httpx
 
         runs = f"/api/v2/dags/{quote(decision.pipeline, safe='')}/dagRuns"
+        cause = cause_of(decision)
         body = {
             "dag_run_id": decision.run_id,
             "logical_date": None,
-            "conf": {**decision.parameters, "cause": cause_of(decision)},
+            "conf": {**decision.parameters, "cause": cause},
+            "note": cause[:LONGEST_NOTE],
         }
         try:
             answer = self._ask("POST", runs, body)

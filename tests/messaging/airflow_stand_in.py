@@ -125,7 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 422, {"detail": [{"msg": "Field required"}]}
         if body["conf"].get("share") == "a lot":
             return 400, {"detail": "Invalid input for param share: 'a lot' is not a number"}
-        run = {"dag": dag, "id": body["dag_run_id"], "conf": body["conf"]}
+        if len(body["note"]) > 1000:
+            return 500, {"detail": "value too long for type character varying(1000)"}
+        names = {"dag": dag, "id": body["dag_run_id"]}
+        run = {**names, "conf": body["conf"], "note": body["note"]}
         with self.server.lock:
             if (dag, run["id"]) in self.server.runs:
                 return 409, {"detail": "The DagRun already exists"}

