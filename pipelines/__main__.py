@@ -1,7 +1,8 @@
-"""The main job: both pipelines end to end, then one question to each published model.
+"""The main job: both pipelines end to end, then questions to each published model.
 
 ``make run`` calls this. Without data it simulates learners; with ``--data`` it reads the real sets
-where they are: OULAD in ``oulad/``, ASSISTments 2015 in ``kt/assist2015_dkvmn/``.
+where they are: OULAD in ``oulad/``, ASSISTments 2015 in ``kt/assist2015_dkvmn/``. Each model is
+asked by its files, then as consumers do: over HTTP and gRPC, from a server that ends with the job.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -24,10 +25,21 @@ from learnloop.errors import LearnLoopError, UsageError
 from learnloop.runner import Run, run_pipeline
 from learnloop.settings import Settings, load_settings
 from learnloop.summary import summarise_run
+from serving.embedded import embedded_server
+from serving.server.running import served_source
+from serving.state import STABLE
 from simulator import SimulationSettings, simulate
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Row = Mapping[str, npt.NDArray[Any]]
 
 REAL_SOURCES = {"learner_outcome": "oulad", "knowledge_tracing": "kt/assist2015_dkvmn"}
 SIMULATED_SOURCES = {"learner_outcome": "oulad", "knowledge_tracing": "kt"}
+OUTPUT = "probability"
+PATIENCE_SECONDS = 60.0
+"""How long a question may take; here it need not be quick."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sources = _real_sources(given.data) if given.data else _simulated_sources(settings)
         runs = [_run(name, source, settings) for name, source in sources.items()]
         code = max(run.exit_code for run in runs)
-        for run in runs:
-            _tell(run, settings)
+        rows = {run.graph.pipeline: row for run in runs if (row := _tell(run, settings))}
+        if rows:
+            _tell_served(served_source(None), settings.home_folder / "logs" / "server.log", rows)
     except LearnLoopError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code
@@ -88,7 +101,8 @@ def _run(name: str, source: Path, settings: Settings) -> Run:
     )
 
 
-def _tell(run: Run, settings: Settings) -> None:
+def _tell(run: Run, settings: Settings) -> Row | None:
+    """Tell what became of a run; give the row that its published model was asked."""
     summary = summarise_run(run.id, settings).to_json()
     print(f"\n{run.graph.pipeline}: {run.status}")
     if run.error is not None:
@@ -100,25 +114,79 @@ def _tell(run: Run, settings: Settings) -> None:
     test = summary["metrics"].get("test")
     if test:
         print(f"  test AUC    {test['auc']:.4f} on {summary['counts']['test']:,} rows")
-    if summary["model"] and summary["model"]["published_path"]:
-        print(f"  published   {summary['model']['published_path']}")
-        row, probability = _ask(run, Path(summary["model"]["published_path"]))
-        print(f"  asked       {json.dumps(row)}")
-        print(f"  answered    {probability:.4f}")
+    if not (summary["model"] and summary["model"]["published_path"]):
+        return None
+    print(f"  published   {summary['model']['published_path']}")
+    row = _row(run)
+    shown = {n: (v.astype(str) if v.dtype == object else v)[0].tolist() for n, v in row.items()}
+    print(f"  asked       {json.dumps(shown)}")
+    print(f"  answered    {_ask_files(Path(summary['model']['published_path']), row):.4f}")
+    return row
 
 
-def _ask(run: Run, published: Path) -> tuple[dict[str, Any], float]:
-    """Ask a published SavedModel one raw row, with plain TensorFlow."""
-    import tensorflow as tf
-
+def _row(run: Run) -> Row:
     from components.served_rows import served_rows
 
     artifacts = run.artifacts
-    rows = served_rows(artifacts["train.model"], _examples(artifacts), 1)  # type: ignore[arg-type]
+    return served_rows(artifacts["train.model"], _examples(artifacts), 1)  # type: ignore[arg-type]
+
+
+def _ask_files(published: Path, row: Row) -> float:
+    """Ask a published SavedModel with plain TensorFlow."""
+    import tensorflow as tf
+
     model = tf.saved_model.load(str(published))
-    answer = model.signatures["serving_default"](**{n: tf.constant(v) for n, v in rows.items()})
-    shown = {n: (v.astype(str) if v.dtype == object else v)[0].tolist() for n, v in rows.items()}
-    return shown, float(answer["probability"][0])
+    answer = model.signatures["serving_default"](**{n: tf.constant(v) for n, v in row.items()})
+    return float(answer[OUTPUT][0])
+
+
+def _tell_served(source: Path, log: Path, rows: Mapping[str, Row]) -> None:
+    print("\nthe embedded server, a stand-in for TensorFlow Serving; again with: learnloop serve")
+    for model, answers in ask_server(source, log, rows).items():
+        told = "   ".join(f"{protocol} {one.probability:.4f}" for protocol, one in answers.items())
+        print(f"  {model:18}{told}   version {answers['gRPC'].version}")
+
+
+class Answer(NamedTuple):
+    """What a served model answered to one row.
+
+    Args:
+        url: Where it was asked.
+        version: The version that answered; None over HTTP, which does not tell.
+        probability: The answer.
+    """
+
+    url: str
+    version: int | None
+    probability: float
+
+
+def ask_server(source: Path, log: Path, rows: Mapping[str, Row]) -> dict[str, dict[str, Answer]]:
+    """Start the embedded server, ask each model over both protocols, end the server.
+
+    Args:
+        source: The ``models.config`` that tells which versions are in service.
+        log: Where the server's output goes.
+        rows: Raw columns of one row, ``[1, …]``, by model.
+
+    Returns:
+        The answers by model and protocol.
+
+    Raises:
+        ServerNotStarted: The server ended, or was not ready in time.
+        PredictionError: A question was not answered.
+    """
+    from serving.client import PredictionClient
+
+    found: dict[str, dict[str, Answer]] = {model: {} for model in rows}
+    with embedded_server(source, log) as server:
+        for protocol, url in (("HTTP", server.rest_url), ("gRPC", server.grpc_url)):
+            with PredictionClient(url, timeout=PATIENCE_SECONDS) as client:
+                for model, row in rows.items():
+                    answer = client.predict(model, columns=row, label=STABLE)
+                    (probability,) = answer.outputs[OUTPUT]
+                    found[model][protocol] = Answer(url, answer.version, float(probability))
+    return found
 
 
 def _examples(artifacts: dict[str, Any]) -> Any:
