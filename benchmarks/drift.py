@@ -11,14 +11,17 @@ module by module, in two ways:
 * **by a plain threshold** on TFDV's drift comparator for numbers (the Jensen-Shannon divergence),
   for each of several thresholds, of which a user would have to choose one beforehand.
 
-A school is **detected** when any feature of any module is told on any of the days; the **delay** is
-the first day on which it is. A **false alarm** is the same in the school where nothing has changed.
+A school is **detected** when any feature of any module is told on any of the days; the **day** is
+the mean of the first on which it is. A **false alarm** is the same where nothing has changed.
+
+``--data FOLDER`` does the same with OULAD's tables, in place of simulated schools, and prints which
+modules each way tells in 2014J: module BBB changed its assessment, the others did not.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,12 +35,13 @@ from learnloop.component import Context
 from pipelines.learner_outcome.features import WATCHED, enrolment_features
 from simulator import SimulationSettings, simulate
 
-SEEDS = 100
+SCHOOLS = 100
 ATTEMPTS = 100_000
 DRIFTS = (0.25, 0.5)
 DAYS = (14, 28, 42, 60)
 PRESENTATIONS = ("2013B", "2013J", "2014B", "2014J")
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+TURNS = "ordinary turns"
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "drift.json"
 
 Turns = Mapping[str, Mapping[str, Mapping[str, Distance]]]
@@ -62,39 +66,54 @@ def measure_turns(records: Records, day: int) -> Turns:
     return found
 
 
-def is_told_by_turns(turns: Turns) -> bool:
-    """Judge the last presentation as the monitor does."""
+def told_by_turns(turns: Turns) -> set[str]:
+    """Tell the modules of the last presentation that have changed, as the monitor judges."""
     earlier = [turn for name in PRESENTATIONS[1:-1] for turn in turns[name].values()]
     history = {column: [turn[column] for turn in earlier] for column in WATCHED}
-    judged = [judge(now, history) for now in turns[PRESENTATIONS[-1]].values()]
-    return any(one.is_drift for module in judged for one in module)
+    return {
+        module
+        for module, now in turns[PRESENTATIONS[-1]].items()
+        if any(one.is_drift for one in judge(now, history))
+    }
 
 
-def is_told_by_threshold(turns: Turns, threshold: float) -> bool:
-    """Judge the last presentation by one threshold for everything."""
-    last = turns[PRESENTATIONS[-1]].values()
-    return any(distance.value > threshold for module in last for distance in module.values())
+def told_by_threshold(turns: Turns, threshold: float) -> set[str]:
+    """Tell the modules of the last presentation that lie beyond one threshold for everything."""
+    return {
+        module
+        for module, now in turns[PRESENTATIONS[-1]].items()
+        if any(distance.value > threshold for distance in now.values())
+    }
+
+
+def told_by_day(source: Path) -> dict[int, dict[str, set[str]]]:
+    """Tell which modules each way tells, by day.
+
+    Args:
+        source: A folder with OULAD's tables.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "scratch").mkdir()
+        records, rejected = (Records.create(folder / one) for one in ("records", "rejected"))
+        context = Context.for_test(folder / "scratch")
+        ingest.function(records, rejected, source=str(source), layout="oulad", context=context)
+        found = {}
+        for day in DAYS:
+            turns = measure_turns(records, day)
+            found[day] = {TURNS: told_by_turns(turns)} | {
+                f"threshold {one}": told_by_threshold(turns, one) for one in THRESHOLDS
+            }
+        return found
 
 
 def look(seed: int, drift: float) -> dict[str, int | None]:
     """Simulate a school and tell the first day on which each way tells a change."""
-    first: dict[str, int | None] = dict.fromkeys(["turns", *map(str, THRESHOLDS)])
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulate(SimulationSettings(attempts=ATTEMPTS, seed=seed, drift=drift), folder / "data")
-        (folder / "scratch").mkdir()
-        records, rejected = (Records.create(folder / one) for one in ("records", "rejected"))
-        context = Context.for_test(folder / "scratch")
-        source = str(folder / "data" / "oulad")
-        ingest.function(records, rejected, source=source, layout="oulad", context=context)
-        for day in DAYS:
-            turns = measure_turns(records, day)
-            told = {"turns": is_told_by_turns(turns)}
-            told |= {str(one): is_told_by_threshold(turns, one) for one in THRESHOLDS}
-            for way, is_told in told.items():
-                if is_told and first[way] is None:
-                    first[way] = day
-    return first
+        folder = Path(name) / "data"
+        simulate(SimulationSettings(attempts=ATTEMPTS, seed=seed, drift=drift), folder)
+        told = told_by_day(folder / "oulad")
+    return {way: next((day for day in DAYS if told[day][way]), None) for way in told[DAYS[0]]}
 
 
 def summarise(schools: Mapping[float, Sequence[Mapping[str, int | None]]]) -> list[dict[str, Any]]:
@@ -119,27 +138,38 @@ def show(table: Sequence[Mapping[str, Any]]) -> str:
         "|---" * (2 + 2 * len(head)) + "|",
     ]
     for way in dict.fromkeys(row["way"] for row in table):
-        name = "ordinary turns" if way == "turns" else f"threshold {way}"
         cells = [f"{figures[0.0, way]['told']:.0%}"]
         for drift in DRIFTS:
             row = figures[drift, way]
             cells.append(f"{row['told']:.0%}")
             cells.append("-" if row["mean_day"] is None else f"{row['mean_day']:.0f}")
-        lines.append(f"| {' | '.join([name, *cells])} |")
+        lines.append(f"| {' | '.join([way, *cells])} |")
     return "\n".join(lines)
 
 
-def main(seeds: int = SEEDS) -> None:
+def main() -> None:
     """Run the study, write the evidence and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift")
+    parser.add_argument("--schools", type=int, default=SCHOOLS, help="how many are simulated")
+    parser.add_argument("--data", type=Path, help="a folder with OULAD's tables, in their place")
+    given = parser.parse_args()
+    if given.data:
+        told = told_by_day(given.data.resolve())
+        print(f"| judged by | {' | '.join(f'day {day}' for day in DAYS)} |")
+        print("|---" * (1 + len(DAYS)) + "|")
+        for way in told[DAYS[0]]:
+            cells = [", ".join(sorted(told[day][way])) or "-" for day in DAYS]
+            print(f"| {' | '.join([way, *cells])} |")
+        return
     schools: dict[float, list[Mapping[str, int | None]]] = {0.0: [], **{d: [] for d in DRIFTS}}
-    for seed in range(1, seeds + 1):
+    for seed in range(1, given.schools + 1):
         for drift, looks in schools.items():
             looks.append(look(seed, drift))
     table = summarise(schools)
-    document = {"seeds": seeds, "attempts": ATTEMPTS, "days": DAYS, "table": table}
+    document = {"schools": given.schools, "attempts": ATTEMPTS, "days": DAYS, "table": table}
     EVIDENCE.write_text(json.dumps(document, indent=1) + "\n")
     print(show(table))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from components.engines.monitoring.outcomes import join_outcomes, read_outcomes, watched_columns
@@ -119,7 +120,7 @@ def monitor(
         "versions": sorted(set(rows[-1]["version"].to_pylist())),
         "window": now.to_json(),
         "earlier": [window.to_json() for window in windows[:-1]],
-        "volume": look_at_volume([window.num_rows for window in rows], limits),
+        "volume": look_at_volume(rows, limits),
         "features": [one.to_json() | {"sentence": one.sentence()} for one in features],
         "scores": [one.to_json() | {"sentence": one.sentence()} for one in answers],
         "evidence": {
@@ -228,6 +229,8 @@ def _metrics(document: Mapping[str, Any]) -> str:
         gauge(name, what).labels(**labels).set(value)
 
     tell("predictions", "Predictions in the window.", document["volume"]["predictions"])
+    if newest := document["volume"]["newest"]:
+        tell("newest_seconds", "The newest prediction.", datetime.fromisoformat(newest).timestamp())
     for name in ("features", "scores"):
         distances = gauge(f"{name}_distance_bits", "Jensen-Shannon divergence.", "column")
         for one in document[name]:

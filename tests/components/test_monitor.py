@@ -117,8 +117,12 @@ def test_an_ordinary_week_gives_no_reason(tmp_path: Path, settings: Settings) ->
     assert found["reasons"] == []
     assert found["versions"] == [3]
     assert found["volume"] == {
-        "predictions": ROWS, "usual": ROWS, "earlier_windows": 7, "is_silent": False,
-    }  # fmt: skip
+        "predictions": ROWS,
+        "newest": "2026-04-26T05:54:00+00:00",
+        "usual": ROWS,
+        "earlier_windows": 7,
+        "is_silent": False,
+    }
     assert {one["column"]: one["turns"] for one in found["features"]} == {"score": 7, "course": 7}
     assert found["quality"]["rows"] == ROWS
     assert found["quality"]["auc"] == pytest.approx(0.74, abs=0.04)

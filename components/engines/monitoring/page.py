@@ -64,6 +64,7 @@ def _tiles(document: Mapping[str, Any]) -> str:
     alarm = evidence["alarm_at"]
     tiles = [
         (f"{volume['predictions']:,}", "predictions", "bad" if volume["is_silent"] else ""),
+        ((volume["newest"] or "-")[:16].replace("T", " "), "the newest", ""),
         ("-" if volume["usual"] is None else f"{volume['usual']:,.0f}", "usual in a window", ""),
         *(
             (

@@ -93,17 +93,22 @@ def others(windows: Sequence[pa.Table]) -> list[pa.Table]:
     ]
 
 
-def look_at_volume(counts: Sequence[int], limits: Limits) -> dict[str, Any]:
-    """Tell whether predictions are still asked for.
+def look_at_volume(windows: Sequence[pa.Table], limits: Limits) -> dict[str, Any]:
+    """Tell whether predictions are still asked for, and when the newest was.
 
     Args:
-        counts: Predictions in each window; the last is judged.
+        windows: The predictions of each window, with ``time``; the last is judged.
         limits: When a change is told.
     """
+    from pyarrow import compute
+
+    counts = [window.num_rows for window in windows]
     earlier = [count for count in counts[:-1] if count]
+    newest = compute.max(windows[-1]["time"]).as_py()
     usual = float(np.mean(earlier)) if earlier else None
     return {
         "predictions": counts[-1],
+        "newest": newest.isoformat() if newest else None,
         "usual": usual,
         "earlier_windows": len(earlier),
         "is_silent": usual is not None and counts[-1] < limits.silence * usual,
