@@ -1,142 +1,298 @@
 """Measures, interleaved, and writes ``docs/evidence/serving.json``.
 
-FastAPI and a plain ``grpc.aio`` servicer run on this interpreter; LitServe on the one that
-``SERVING_PEERS_PYTHON`` names.
+FastAPI and a plain ``grpc.aio`` servicer run on this interpreter; LitServe, BentoML and MLflow on
+the one that ``SERVING_PEERS_PYTHON`` names, where it does. Every server answers the same rows with
+the same models; before it is measured its answers are compared. Servers are asked in turn, a round
+at a time, so that what else the machine does meets all of them.
 """
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import grpc
-import numpy as np
-import orjson
+import psutil
+import uvloop
 
-from benchmarks.serving.load import Ask, closed, open_loop
+from benchmarks.serving.askers import grpc_asker, rest_asker
+from benchmarks.serving.kernel import kernel
+from benchmarks.serving.load import Asker, closed, open_loop
 from benchmarks.serving.models import SHAPES
-from serving.embedded import embedded_server
-from serving.server.protos import predict_pb2
-from serving.server.tensors import proto_of
+from learnloop.settings import load_settings
+from serving.embedded import EmbeddedServer, embedded_server
 from tests.servers import free_port, running
 
-SECONDS = float(os.environ.get("SERVING_BENCH_SECONDS", "3"))
-ROUNDS = int(os.environ.get("SERVING_BENCH_ROUNDS", "3"))
-EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence" / "serving.json"
-PEERS = Path(__file__).parent / "peers.py"
+HERE = Path(__file__).parent
+EVIDENCE = HERE.parents[1] / "docs" / "evidence" / "serving.json"
+REST, RPC, PLAIN_RPC = "LearnLoop REST", "LearnLoop gRPC", "plain grpc.aio"
+CONCURRENCIES = (1, 16)
+RATES = {REST: (200.0, 2000.0), RPC: (200.0,), "FastAPI": (200.0,)}
+_PACKAGES = ("fastapi", "grpcio", "litserve", "bentoml", "mlflow", "tensorflow")
+_READY_SECONDS = 120.0
+
+Measured = dict[str, dict[str, dict[str, float]]]
 
 
-async def rest_ask(port: int, path: str, body: bytes) -> Ask:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+@dataclass(frozen=True)
+class Peer:
+    """A server of a model.
 
-    async def ask() -> None:
-        writer.write(request)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        length = int(answer.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        body = await reader.readexactly(length)
-        assert answer.startswith(b"HTTP/1.1 200"), body
+    Args:
+        process: The process that was started; its children count as its own.
+        connect: Makes a connection.
+    """
 
-    return ask
+    process: psutil.Process
+    connect: Callable[[float], Awaitable[Asker]]
 
-
-async def grpc_ask(port: int, name: str) -> Ask:
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    request.inputs["x"].CopyFrom(proto_of(np.zeros((1, *SHAPES[name]), np.float32)))
-    raw = request.SerializeToString()
-
-    async def ask() -> None:
-        await call(raw)
-
-    return ask
+    def cpu_seconds(self) -> float:
+        """Tell the processor time that it has taken so far."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return sum(sum(member.cpu_times()[:2]) for member in family)
 
 
-async def measure(servers: dict[str, tuple[int, Callable[[str], Any]]]) -> dict[str, Any]:
-    """Measure every server a round at a time, and give the median of the rounds."""
-    found: dict[str, Any] = {}
-    for model in SHAPES:
-        for concurrency in (1, 16):
-            rounds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
-            for _ in range(ROUNDS + 1):
-                for name, (pid, connect) in servers.items():
-                    asks = [await connect(model) for _ in range(concurrency)]
-                    rounds[name].append(await closed(asks, SECONDS, pid))
-            found[f"{model}, concurrency {concurrency}"] = {
-                name: {key: float(np.median([r[key] for r in results[1:]])) for key in results[0]}
-                for name, results in rounds.items()
+async def measure_closed(
+    peers: Mapping[str, Mapping[str, Peer]],
+    answers: Mapping[str, float],
+    rounds: int,
+    seconds: float,
+) -> Measured:
+    """Measure every server a round at a time, and give the medians of the rounds."""
+    found: Measured = {}
+    for model, servers in peers.items():
+        for concurrency in CONCURRENCIES:
+            seen: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+            askers = {
+                name: [await peer.connect(answers[model]) for _ in range(concurrency)]
+                for name, peer in servers.items()
             }
-        for name in ("learnloop REST", "learnloop gRPC"):
-            asks = [await servers[name][1](model) for _ in range(16)]
-            found.setdefault(f"{model}, open loop", {})[name] = await open_loop(
-                asks, 200.0, 2 * SECONDS
-            )
+            for name in servers:
+                await closed(askers[name], seconds / 4)
+            for _ in range(rounds):
+                for name, peer in servers.items():
+                    before = peer.cpu_seconds()
+                    count, taken = await closed(askers[name], seconds)
+                    cpu = peer.cpu_seconds() - before
+                    seen[name].append(
+                        {
+                            "requests_per_second": count / taken,
+                            "cpu_us_per_request": cpu / count * 1e6,
+                        }
+                    )
+            found[f"{model}, concurrency {concurrency}"] = {
+                name: {key: round(median(one[key] for one in results), 1) for key in results[0]}
+                for name, results in seen.items()
+            }
     return found
 
 
-def main() -> None:
-    """Start the servers, measure, write."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        models = folder / "models"
-        os.environ["LEARNLOOP_PROJECT"] = place
-        command = [sys.executable, "-m", "benchmarks.serving.models", str(models)]
-        subprocess.run(command, check=True)
-        pythons = {"fastapi": sys.executable, "grpc": sys.executable}
-        if named := os.environ.get("SERVING_PEERS_PYTHON"):
-            pythons["litserve"] = named
-        ports = {kind: free_port() for kind in pythons}
-        with contextlib.ExitStack() as stack:
-            own = stack.enter_context(embedded_server(models, folder / "own.log"))
-            rest, rpc = (int(url.rpartition(":")[2]) for url in (own.rest_url, own.grpc_url))
-            servers: dict[str, tuple[int, Any]] = {
-                "learnloop REST": (own.process.pid, rest_connect(rest, "/v1/models/{}:predict")),
-                "learnloop gRPC": (own.process.pid, lambda model: grpc_ask(rpc, model)),
-            }
-            for kind, python in pythons.items():
-                port = ports[kind]
-                script = PEERS.with_name("litserve_peer.py") if kind == "litserve" else PEERS
-                process = stack.enter_context(
-                    running(
-                        [python, str(script), kind, str(models), str(port)], port, folder / kind
-                    )
-                )
-                path = "/predict" if kind == "litserve" else "/v1/models/{}:predict"
-                servers[kind] = (
-                    process.pid,
-                    (lambda model, port=port: grpc_ask(port, model))
-                    if kind == "grpc"
-                    else rest_connect(port, path),
-                )
-            time.sleep(10)  # the own server finds its fastest way while it serves
-            document = {
-                "load_average_before": os.getloadavg()[0],
-                "seconds_per_round": SECONDS,
-                "rounds": ROUNDS,
-                "measured": asyncio.run(measure(servers)),
-            }
-    EVIDENCE.write_text(json.dumps(document, indent=1) + "\n")
-    print(json.dumps(document, indent=1))
+async def measure_open(
+    peers: Mapping[str, Mapping[str, Peer]], answers: Mapping[str, float], seconds: float
+) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """Measure latency at fixed rates."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for model, servers in peers.items():
+        found[model] = {}
+        for name, rates in RATES.items():
+            askers = [await servers[name].connect(answers[model]) for _ in range(16)]
+            found[model][name] = [await open_loop(askers, rate, seconds) for rate in rates]
+    return found
 
 
-def rest_connect(port: int, path: str) -> Callable[[str], Any]:
-    """Connect to a server of REST."""
-    return lambda model: rest_ask(
-        port, path.format(model), orjson.dumps({"instances": [np.zeros(SHAPES[model]).tolist()]})
+def ratios(closed_loop: Measured, kernels: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Say what the figures come to: the best of the others, and what a request costs."""
+    found = {}
+    for case, servers in closed_loop.items():
+        others = {
+            name: figures["requests_per_second"]
+            for name, figures in servers.items()
+            if name not in (REST, RPC, PLAIN_RPC)
+        }
+        cpu = {name: figures["cpu_us_per_request"] for name, figures in servers.items()}
+        bare = kernels[case.partition(",")[0]]["cpu_us"]
+        own = servers[REST]["requests_per_second"]
+        found[case] = {
+            "REST requests/s over the best of the others": round(own / max(others.values()), 1),
+            "REST CPU over the bare kernel's": round(cpu[REST] / bare, 1),
+            "gRPC CPU over plain grpc.aio's": round(cpu[RPC] / cpu[PLAIN_RPC], 2),
+            "gRPC CPU over REST's": round(cpu[RPC] / cpu[REST], 1),
+        }
+    return found
+
+
+@contextlib.contextmanager
+def peer_process(script: str, first: str, folder: Path, python: str) -> Any:
+    """Run another server until the block ends; gives its process and port."""
+    port, log = free_port(), folder / f"{script}-{first}.log"
+    command = [python, str(HERE / script), first, str(folder), str(port)]
+    environment = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": ""}
+    with running(command, port, log, environment=environment) as process:
+        yield psutil.Process(process.pid), port
+
+
+def start(
+    stack: contextlib.ExitStack, folder: Path, peers_python: str | None
+) -> dict[str, dict[str, Peer]]:
+    """Start all servers side by side; they end with the stack."""
+    scripts = {"FastAPI": ("peers.py", "fastapi"), PLAIN_RPC: ("peers.py", "grpc")}
+    if peers_python:
+        scripts["LitServe"] = ("litserve_peer.py", "litserve")
+        scripts["BentoML"] = ("bento_peer.py", "bentoml")
+        for model in SHAPES:
+            scripts[f"MLflow {model}"] = ("mlflow_peer.py", model)
+
+    def begin(name: str) -> tuple[psutil.Process, int]:
+        script, first = scripts[name]
+        python = sys.executable if script == "peers.py" else str(peers_python)
+        started: tuple[psutil.Process, int] = stack.enter_context(
+            peer_process(script, first, folder, python)
+        )
+        return started
+
+    own = stack.enter_context(embedded_server(folder / "models", folder / "own.log"))
+    with ThreadPoolExecutor(len(scripts)) as pool:
+        others = dict(zip(scripts, pool.map(begin, scripts), strict=True))
+    wait_until_fastest(own)
+    rest, rpc = (int(url.rpartition(":")[2]) for url in (own.rest_url, own.grpc_url))
+    process = psutil.Process(own.process.pid)
+    peers: dict[str, dict[str, Peer]] = {}
+    for model in SHAPES:
+        path = f"/v1/models/{model}:predict"
+        peers[model] = {
+            REST: Peer(process, over_rest(rest, path, model)),
+            RPC: Peer(process, over_grpc(rpc, model)),
+        }
+        paths = {"FastAPI": path, "LitServe": "/predict", "BentoML": f"/{model}"}
+        for name, (other, port) in others.items():
+            if name == PLAIN_RPC:
+                peers[model][name] = Peer(other, over_grpc(port, model))
+            elif name in paths:
+                peers[model][name] = Peer(other, over_rest(port, paths[name], model))
+            elif name == f"MLflow {model}":
+                peers[model]["MLflow"] = Peer(other, over_rest(port, "/invocations", model))
+    return peers
+
+
+def over_rest(port: int, path: str, model: str) -> Callable[[float], Awaitable[Asker]]:
+    """Say how to connect by REST."""
+    return lambda expected: rest_asker(port, path, model, expected)
+
+
+def over_grpc(port: int, model: str) -> Callable[[float], Awaitable[Asker]]:
+    """Say how to connect by gRPC."""
+    return lambda expected: grpc_asker(port, model, expected)
+
+
+def wait_until_fastest(server: EmbeddedServer) -> None:
+    """Wait until the server has found its fastest way for every model; it does while it serves."""
+    until = time.monotonic() + _READY_SECONDS
+    while server.log.read_text().count("answers faster") < len(SHAPES):
+        if time.monotonic() > until:
+            raise SystemExit(f"The models are not converted:\n{server.log.read_text()}")
+        time.sleep(0.1)
+
+
+def versions(python: str) -> dict[str, str]:
+    """Read which versions of the packages an interpreter has."""
+    code = (
+        "import json, sys\nfrom importlib.metadata import PackageNotFoundError, version\n"
+        "found = {}\nfor name in sys.argv[1:]:\n    try:\n        found[name] = version(name)\n"
+        "    except PackageNotFoundError:\n        pass\nprint(json.dumps(found))"
     )
+    answer = subprocess.run(
+        [python, "-c", code, *_PACKAGES], check=True, capture_output=True, text=True
+    )
+    found: dict[str, str] = json.loads(answer.stdout)
+    return found
+
+
+def measure(rounds: int, seconds: float) -> dict[str, Any]:
+    """Start the servers, measure, and give the whole document."""
+    peers_python = os.environ.get("SERVING_PEERS_PYTHON")
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+        folder = Path(place)
+        (folder / "learnloop.toml").touch()
+        os.environ["LEARNLOOP_PROJECT"] = place
+        command = [sys.executable, "-m", "benchmarks.serving.models", place]
+        subprocess.run(command, check=True)
+        peers = start(stack, folder, peers_python)
+        cache = load_settings().home_folder / "prepared-models"
+        kernels = {
+            model: kernel(folder / "models" / model / "1", cache, seconds) for model in SHAPES
+        }
+        answers = {model: found.pop("answer") for model, found in kernels.items()}
+        closed_loop = uvloop.run(measure_closed(peers, answers, rounds, seconds))
+        latency = uvloop.run(measure_open(peers, answers, 2 * seconds))
+    return {
+        "commit": subprocess.run(
+            ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+        ).stdout.strip(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_average_before": round(load, 2),
+        "rounds": rounds,
+        "seconds_per_round": seconds,
+        "versions": {
+            "this environment": versions(sys.executable),
+            **({"peers": versions(peers_python)} if peers_python else {}),
+        },
+        "kernels": kernels,
+        "closed_loop": closed_loop,
+        "ratios": ratios(closed_loop, kernels),
+        "open_loop": latency,
+    }
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """Write the figures for people."""
+    lines = ["| case | server | requests/s | CPU µs a request |", "|---|---|---|---|"]
+    for case, servers in document["closed_loop"].items():
+        lines += [
+            f"| {case} | {name} | {found['requests_per_second']:,.0f} "
+            f"| {found['cpu_us_per_request']:,.0f} |"
+            for name, found in servers.items()
+        ]
+    lines += [
+        "",
+        "| open loop | server | rate | p50 ms | p99 ms | p99.9 ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, servers in document["open_loop"].items():
+        lines += [
+            f"| {model} | {name} | {one['rate']:,.0f} | {one['p50_ms']} | {one['p99_ms']} "
+            f"| {one['p999_ms']} |"
+            for name, found in servers.items()
+            for one in found
+        ]
+    lines += ["", *(f"{case}: {found}" for case, found in document["ratios"].items())]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure; a quick try writes nothing down."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, nothing written")
+    if parser.parse_args(arguments).quick:
+        print(table(measure(rounds=1, seconds=0.4)))
+        return
+    document = measure(rounds=3, seconds=1.0)
+    EVIDENCE.write_text(json.dumps(document, indent=1) + "\n")
+    print(table(document))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

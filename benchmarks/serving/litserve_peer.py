@@ -1,4 +1,4 @@
-"""LitServe: ``python litserve_peer.py litserve MODELS PORT``; its workers import this file."""
+"""LitServe: ``python litserve_peer.py litserve FOLDER PORT``; its workers import this file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from peers import functions
 
 
 class Api(litserve.LitAPI):
-    """The signature behind LitServe's API."""
+    """The signatures behind LitServe's API."""
 
     def setup(self, device: str) -> None:
         """Load the models."""
-        self.calls = functions(os.environ["PEER_MODELS"])
+        self.calls = functions(os.environ["PEER_FOLDER"])
 
     def predict(self, request: Any) -> Any:
         """Answer rows."""
         import numpy as np
 
         x = np.array(request["instances"], np.float32)
-        return {"predictions": self.calls["dense" if x.ndim == 2 else "lstm"](x).numpy().tolist()}
+        return {"predictions": self.calls["dense" if x.ndim == 2 else "lstm"](x).tolist()}
 
 
 if __name__ == "__main__":
-    os.environ["PEER_MODELS"] = sys.argv[2]
+    os.environ["PEER_FOLDER"] = sys.argv[2]
     server = litserve.LitServer(Api(), accelerator="cpu")
     server.run("127.0.0.1", int(sys.argv[3]), generate_client_file=False, log_level="error")

@@ -9,51 +9,84 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
-import psutil
+_NAP_SECONDS = 0.002
+"""A timer may be late by a millisecond: shortly before a request is due the clock is watched."""
 
-Ask = Callable[[], Awaitable[None]]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Tell the CPU time of a process and its children."""
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(member.cpu_times()[:2]) for member in family)
+_clock = time.perf_counter
 
 
-async def closed(asks: list[Ask], seconds: float, pid: int) -> dict[str, float]:
-    """Ask again as soon as there is an answer."""
-    until, count = time.perf_counter() + seconds, 0
+class Asker(Protocol):
+    """One connection to a server."""
 
-    async def keep_asking(ask: Ask) -> None:
-        nonlocal count
-        while time.perf_counter() < until:
-            await ask()
-            count += 1
-
-    before, began = cpu_seconds(pid), time.perf_counter()
-    await asyncio.gather(*map(keep_asking, asks))
-    taken = time.perf_counter() - began
-    return {
-        "requests_per_second": round(count / taken, 1),
-        "cpu_us_per_request": round((cpu_seconds(pid) - before) / count * 1e6, 1),
-    }
+    def ask(self, done: Callable[[], None]) -> None:
+        """Ask once; ``done`` is called when the answer is here and is right."""
 
 
-async def open_loop(asks: list[Ask], rate: float, seconds: float) -> dict[str, float]:
-    """Ask at a fixed rate; times count from when a request was due."""
-    begin, taken = time.perf_counter() + 0.05, list[float]()
+async def closed(askers: Sequence[Asker], seconds: float) -> tuple[int, float]:
+    """Ask again as soon as there is an answer.
 
-    async def keep_asking(first: int, ask: Ask) -> None:
-        for number in range(first, int(rate * seconds), len(asks)):
-            due = begin + number / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            await ask()
-            taken.append(time.perf_counter() - due)
+    Returns:
+        The number of answers, and the seconds that they took.
+    """
+    began, count, asking = _clock(), 0, len(askers)
+    until = began + seconds
+    is_over = asyncio.get_running_loop().create_future()
 
-    await asyncio.gather(*(keep_asking(n, ask) for n, ask in enumerate(asks)))
+    def answered(asker: Asker) -> None:
+        nonlocal count, asking
+        count += 1
+        if _clock() < until:
+            asker.ask(partial(answered, asker))
+            return
+        asking -= 1
+        if not asking:
+            is_over.set_result(None)
+
+    for asker in askers:
+        asker.ask(partial(answered, asker))
+    await is_over
+    return count, _clock() - began
+
+
+async def open_loop(askers: Sequence[Asker], rate: float, seconds: float) -> dict[str, float]:
+    """Ask at a fixed rate; times count from when a request was due.
+
+    Returns:
+        The rate, and percentiles in milliseconds.
+    """
+    free, waiting = deque(askers), deque[float]()
+    taken = list[float]()
+    wanted = int(rate * seconds)
+    is_over = asyncio.get_running_loop().create_future()
+
+    def ask(asker: Asker, due: float) -> None:
+        asker.ask(partial(answered, asker, due))
+
+    def answered(asker: Asker, due: float) -> None:
+        taken.append(_clock() - due)
+        if waiting:
+            ask(asker, waiting.popleft())
+        else:
+            free.append(asker)
+        if len(taken) == wanted:
+            is_over.set_result(None)
+
+    begin = _clock() + 0.05
+    for number in range(wanted):
+        due = begin + number / rate
+        await asyncio.sleep(max(0.0, due - _clock() - _NAP_SECONDS))
+        while _clock() < due:
+            await asyncio.sleep(0)
+        if free:
+            ask(free.popleft(), due)
+        else:
+            waiting.append(due)
+    await is_over
     cuts = statistics.quantiles(taken, n=1000)
     at = {"p50": 499, "p99": 989, "p999": 998}
     return {"rate": rate, **{f"{n}_ms": round(cuts[i] * 1e3, 3) for n, i in at.items()}}

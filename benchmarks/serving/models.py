@@ -1,4 +1,8 @@
-"""Makes the two models: ``python -m benchmarks.serving.models FOLDER``."""
+"""Makes the two models: ``python -m benchmarks.serving.models FOLDER``.
+
+``models/NAME/1`` is the SavedModel that everybody serves, and ``keras/NAME.keras`` the same for
+MLflow, which saves Keras models in a way of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from serving.warmup import write_warmup_requests
 
@@ -17,14 +22,14 @@ STEPS, FEATURES = 20, 8
 SHAPES = {"dense": (10,), "lstm": (STEPS, FEATURES)}
 
 
-def rows(name: str, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def rows(name: str, count: int) -> npt.NDArray[np.float32]:
     """Draw rows for a model; equal for equal arguments."""
     drawn = np.random.default_rng(7).normal(size=(count, *SHAPES[name]))
-    return drawn.astype(np.float32)
+    return drawn.round(4).astype(np.float32)
 
 
 def make(folder: Path) -> None:
-    """Write ``dense/1`` (10 → 64 → 64 → 1) and ``lstm/1`` (64 units) below a folder."""
+    """Write ``dense`` (10 → 64 → 64 → 1) and ``lstm`` (64 units) below a folder."""
     import keras
     from keras import layers
 
@@ -35,7 +40,9 @@ def make(folder: Path) -> None:
     for name, stack in stacks.items():
         keras.utils.set_random_seed(7)
         model = keras.Sequential([keras.Input(SHAPES[name]), *stack, layers.Dense(1, "sigmoid")])
-        _export(model, name, folder / name / "1")
+        _export(model, name, folder / "models" / name / "1")
+        (folder / "keras").mkdir(exist_ok=True)
+        model.save(folder / "keras" / f"{name}.keras")
 
 
 def _export(model: keras.Model, name: str, version: Path) -> None:

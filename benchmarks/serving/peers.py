@@ -1,47 +1,49 @@
-"""The others, each a server process: ``python peers.py KIND MODELS PORT``.
+"""The plain ways, each a server process: ``python peers.py fastapi|grpc FOLDER PORT``.
 
 It imports nothing of LearnLoop, so that an interpreter of its own can run it.
 """
-
-from __future__ import annotations
 
 import asyncio
 import sys
 from typing import Any
 
 
-def functions(models: str) -> dict[str, Any]:
+def functions(folder: str) -> dict[str, Any]:
+    """Load the models; from arrays to arrays, by name."""
     import tensorflow as tf
 
-    held = {name: tf.saved_model.load(f"{models}/{name}/1") for name in ("dense", "lstm")}
-    return {
-        name: lambda x, f=model.signatures["serving_default"], m=model: f(x=tf.constant(x))["y"]
-        for name, model in held.items()
-    }
+    models = {name: tf.saved_model.load(f"{folder}/models/{name}/1") for name in ("dense", "lstm")}
+
+    def of(model: Any) -> Any:
+        signature = model.signatures["serving_default"]
+        return lambda x: signature(x=tf.constant(x))["y"].numpy()
+
+    return {name: of(model) for name, model in models.items()}
 
 
-def fastapi(models: str, port: int) -> None:
+def fastapi(folder: str, port: int) -> None:
+    """Serve by FastAPI."""
     import numpy as np
     import uvicorn
     from fastapi import FastAPI, Request
 
-    calls, app = functions(models), FastAPI()
+    calls, app = functions(folder), FastAPI()
 
     @app.post("/v1/models/{name}:predict")
     async def predict(name: str, request: Request) -> Any:
         rows = (await request.json())["instances"]
-        return {"predictions": calls[name](np.array(rows, np.float32)).numpy().tolist()}
+        return {"predictions": calls[name](np.array(rows, np.float32)).tolist()}
 
-    globals()["Request"] = Request
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
-def grpc_aio(models: str, port: int) -> None:
+def grpc_aio(folder: str, port: int) -> None:
+    """Serve by a servicer of grpc.aio."""
     import grpc
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    calls = functions(models)
+    calls = functions(folder)
 
     async def predict(request: Any, context: Any) -> Any:
         answer = calls[request.model_spec.name](tf.make_ndarray(request.inputs["x"]))
@@ -68,5 +70,5 @@ def grpc_aio(models: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    kind, models, port = sys.argv[1:]
-    {"fastapi": fastapi, "grpc": grpc_aio}[kind](models, int(port))
+    kind, folder, port = sys.argv[1:]
+    {"fastapi": fastapi, "grpc": grpc_aio}[kind](folder, int(port))
