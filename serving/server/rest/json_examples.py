@@ -33,17 +33,16 @@ def examples_of_document(document: Mapping[str, Any]) -> list[bytes]:
         ServingError: In TensorFlow Serving's words.
     """
     context = _example(document["context"]) if "context" in document else b""
-    where = f"JSON Value: {quoted(document)} "
+    examples = document.get("examples")
     if "examples" not in document:
-        raise refuse(
-            f"{where}When method is classify, key 'examples' is expected and was not found"
-        )
-    examples = document["examples"]
-    if type(examples) is not list:
-        raise refuse(f"{where}Expecting 'examples' value to be an list/array")
-    if not examples:
-        raise refuse(f"{where}'examples' value is an empty array")
-    return [context + _example(example) for example in examples]
+        problem = "When method is classify, key 'examples' is expected and was not found"
+    elif type(examples) is not list:
+        problem = "Expecting 'examples' value to be an list/array"
+    elif not examples:
+        problem = "'examples' value is an empty array"
+    else:
+        return [context + _example(example) for example in examples]
+    raise refuse(f"JSON Value: {quoted(document)} {problem}")
 
 
 def _example(value: Any) -> bytes:

@@ -124,17 +124,18 @@ def request_values(document: Mapping[str, Any]) -> tuple[Any, bool]:
         if "inputs" not in document:
             raise refuse("Missing 'inputs' or 'instances' key")
         return document["inputs"], False
-    where = f"JSON Value: {quoted(document)} "
+    instances = document["instances"]
     if "inputs" in document:
-        raise refuse(
-            f"{where}Not formatted correctly expecting only "
-            "one of 'inputs' or 'instances' keys to exist "
+        problem = (
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
-    if type(document["instances"]) is not list:
-        raise refuse(f"{where}Excepting 'instances' to be an list/array")
-    if not document["instances"]:
-        raise refuse(f"{where}No values in 'instances' array")
-    return document["instances"], True
+    elif type(instances) is not list:
+        problem = "Excepting 'instances' to be an list/array"
+    elif not instances:
+        problem = "No values in 'instances' array"
+    else:
+        return instances, True
+    raise refuse(f"JSON Value: {quoted(document)} {problem}")
 
 
 def tensors_of_rows(rows: list[Any], signature: Signature) -> dict[str, Any]:
@@ -374,11 +375,15 @@ def quoted(value: Any) -> str:
     """Write a JSON value for a refusal: indented by four, and cut where it is long."""
     if type(value) is float:
         return _decimal(value)
+    text = ""
     try:
-        text = json.dumps(value, indent=4, ensure_ascii=False)
+        for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+            text += part
+            if len(text) > _LONGEST_QUOTE:
+                return text[:_LONGEST_QUOTE] + "…"
     except RecursionError:
         return "(nested too deeply)"
-    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…"
+    return text
 
 
 def _decimal(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from serving.server.contract import ServingError, Signature, TensorSpec
 from serving.server.protos import types_pb2
+from serving.server.rest import json_examples, json_tensors
 from serving.server.rest.json_errors import why_not_json
 from serving.server.rest.json_tensors import (
     parse_document,
@@ -122,6 +124,27 @@ def test_the_fast_way_is_taken_for_ordinary_requests() -> None:
     assert told(reader.rows, b"", [row, row]) == told(tensors_of_rows, [row, row], signature)
     sequence = {"a": [1, 2.5], "b": [1, 2.5], "i": [7, 8], "s": ["x", "y"]}
     assert told(reader.rows, b"", [sequence]) == told(tensors_of_rows, [sequence], signature)
+
+
+def test_quotes_nothing_of_a_request_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To write a document out takes longer than all else that is done for a request."""
+
+    def quoted(value: Any) -> str:
+        raise AssertionError(value)
+
+    for module in (json_tensors, json_examples):
+        monkeypatch.setattr(module, "quoted", quoted)
+    assert json_tensors.request_values({"instances": [1]}) == ([1], True)
+    assert json_tensors.request_values({"inputs": 1}) == (1, False)
+    assert len(json_examples.examples_of_document({"examples": [{"x": 1.0}]})) == 1
+
+
+def test_a_long_value_is_quoted_no_further_than_it_is_told() -> None:
+    class Endless(list[int]):
+        def __iter__(self) -> Any:
+            return itertools.repeat(7)
+
+    assert len(json_tensors.quoted(Endless([7]))) == 1025
 
 
 @given(ANY_JSON, st.sampled_from(DTYPES))
