@@ -19,6 +19,7 @@ def request_retraining(
     report: Input[MonitoringReport],
     *,
     pipeline: str,
+    parameters: dict[str, str | int | float] | None = None,
     context: Context,
 ) -> None:
     """Send a request to retrain, if the report gives a reason; the policy decides what comes of it.
@@ -29,6 +30,7 @@ def request_retraining(
     Args:
         report: What the monitor saw.
         pipeline: The pipeline to run.
+        parameters: Parameters of that run which shall differ from its DAG's.
         context: Takes progress, and names the run that the request points to.
 
     Raises:
@@ -50,6 +52,7 @@ def request_retraining(
         reason="live_quality" if quality and quality["has_fallen"] else "drift",
         requested_by="monitor",
         requested_at=datetime.now(UTC),
+        parameters=parameters or {},
         evidence=_evidence(document) | {"report": f"learnloop show {context.run_id}"},
     )
     with Publisher(broker_url()) as publisher:

@@ -65,6 +65,7 @@ def embedded_server(
     log: Path,
     ready_seconds: float = READY_SECONDS,
     log_features: Literal["raw", "digest", "none"] = "none",
+    log_part_seconds: float = 60.0,
     home: Path | None = None,
 ) -> Iterator[EmbeddedServer]:
     """Run ``learnloop serve`` until the block ends.
@@ -74,6 +75,7 @@ def embedded_server(
         log: Where its output goes; replaced.
         ready_seconds: How long it may take to be ready.
         log_features: What the prediction log keeps of features; ``none`` logs nothing.
+        log_part_seconds: How old predictions grow before they can be read.
         home: Where its local state is; the setting's folder when None.
 
     Raises:
@@ -83,7 +85,17 @@ def embedded_server(
     command = [sys.executable, "-m", "learnloop", "serve", str(source)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--rest-port", "0", "--grpc-port", "0", "--log-features", log_features],
+            [
+                *command,
+                "--rest-port",
+                "0",
+                "--grpc-port",
+                "0",
+                "--log-features",
+                log_features,
+                "--log-part-seconds",
+                str(log_part_seconds),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

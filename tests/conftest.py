@@ -12,6 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from learnloop.settings import Settings
+from messaging.private_broker import PrivateBroker
 from tests import servers
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -95,13 +96,13 @@ def mlflow_server(
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[servers.RabbitServer]:
+def rabbitmq() -> Iterator[PrivateBroker]:
     """A private RabbitMQ."""
     with servers.rabbitmq_server() as server:
         yield server
 
 
 @pytest.fixture
-def broker(rabbitmq: servers.RabbitServer) -> str:
+def broker(rabbitmq: PrivateBroker) -> str:
     """The AMQP URL of an empty virtual host."""
     return rabbitmq.new_virtual_host()

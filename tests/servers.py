@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,16 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from messaging.private_broker import PROGRAMS, PrivateBroker, private_broker
+
 READY_SECONDS = 120.0
-RABBITMQ = "/usr/lib/rabbitmq/bin"
-"""The wrappers in /usr/sbin change the user."""
 
 
 def free_port() -> int:
@@ -262,144 +259,14 @@ def mlflow_server(folder: Path, database: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@dataclass
-class RabbitServer:
-    """A private RabbitMQ, which may be killed and started again with what it had on disk.
-
-    Args:
-        place: The folder of its data and configuration.
-        port: Its AMQP port; management and metrics follow, then Erlang's own two.
-    """
-
-    place: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What keeps it to its own folder, ports and loopback."""
-        return {
-            "HOME": str(self.place),
-            "RABBITMQ_NODENAME": f"t{self.port}@localhost",
-            "RABBITMQ_DIST_PORT": str(self.port + 3),
-            "ERL_EPMD_PORT": str(self.port + 4),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_MNESIA_BASE": str(self.place / "data"),
-            "RABBITMQ_LOG_BASE": str(self.place / "log"),
-            "RABBITMQ_PID_FILE": str(self.place / "pid"),
-            "RABBITMQ_CONFIG_FILE": str(self.place / "rabbitmq.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.place / "enabled_plugins"),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 "
-                # A move between queues that a kill has cut is tried again after this, not 3 min.
-                "-rabbit dead_letter_worker_publisher_confirm_timeout 1000"
-            ),
-        }
-
-    def url(self, virtual_host: str = "%2F") -> str:
-        """An AMQP URL."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{virtual_host}"
-
-    def new_virtual_host(self) -> str:
-        """Make an empty virtual host and give its AMQP URL."""
-        name = f"test-{time.time_ns()}"
-        self.manage("PUT", f"/vhosts/{name}")
-        self.manage(
-            "PUT",
-            f"/permissions/{name}/guest",
-            {"configure": ".*", "write": ".*", "read": ".*"},
-        )
-        return self.url(name)
-
-    def manage(self, method: str, path: str, body: dict[str, str] | None = None) -> None:
-        """Ask the management API for something."""
-        token = base64.b64encode(b"guest:guest").decode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port + 1}/api{path}",
-            method=method,
-            data=json.dumps(body or {}).encode(),
-            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
-        )
-        urllib.request.urlopen(request, timeout=60).close()
-
-    def start(self) -> None:
-        """Start it and wait until it takes connections."""
-        log = self.place / "output"
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [f"{RABBITMQ}/rabbitmq-server"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-                cwd=self.place,
-            )
-        wait_for_port(self.port, self.process, log)
-        deadline = time.monotonic() + READY_SECONDS
-        command = [f"{RABBITMQ}/rabbitmqctl", "await_startup"]
-        environment = {**os.environ, **self.environment}
-        while subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.5)
-
-    def kill(self) -> None:
-        """End it as a power cut does."""
-        assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        with contextlib.suppress(OSError):  # its port outlives the shell for a moment
-            while True:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                time.sleep(0.05)
-
-
 @contextlib.contextmanager
-def rabbitmq_server() -> Iterator[RabbitServer]:
+def rabbitmq_server() -> Iterator[PrivateBroker]:
     """Run a private RabbitMQ."""
-    if not Path(RABBITMQ, "rabbitmq-server").exists():
+    if not (PROGRAMS / "rabbitmq-server").exists():
         assert not os.environ.get("CI"), "CI needs RabbitMQ: apt-get install rabbitmq-server"
         pytest.skip("RabbitMQ is not installed: apt-get install rabbitmq-server")
-    place = Path(tempfile.mkdtemp(prefix="learnloop-rabbitmq-"))
-    server = RabbitServer(place, free_ports(5))
-    (place / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{server.port}\n"
-        f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {server.port + 1}\n"
-        f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {server.port + 2}\n"
-        "log.console = false\nlog.file.level = warning\n"
-        "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
-    )
-    (place / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    try:
-        server.start()
+    with private_broker() as server:
         yield server
-    finally:
-        if server.process is not None:
-            end_group(server.process, signal.SIGKILL)
-        end_name_service(server.port + 4)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def end_name_service(port: int) -> None:
-    """End the name service that a private RabbitMQ started on a port of its own."""
-    import psutil
-
-    for process in psutil.process_iter(["name", "environ"]):
-        found = process.info
-        if found["name"] == "epmd" and (found["environ"] or {}).get("ERL_EPMD_PORT") == str(port):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def free_ports(count: int) -> int:
-    """Find so many ports in a row that nothing listens on, and give the first."""
-    while True:
-        first = free_port()
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
 
 
 NewDatabase = Callable[[], str]

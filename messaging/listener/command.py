@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,11 +37,15 @@ def listen_command(
         int, typer.Option(min=0, max=65535, help="Of /health and /metrics; 0 for any.")
     ] = DEFAULT_PORT,
     host: Annotated[str, typer.Option(help="The interface of /health and /metrics.")] = "127.0.0.1",
+    policies_file: Annotated[
+        Path | None,
+        typer.Option("--policies", help="The file of policies; the project's policies.toml."),
+    ] = None,
 ) -> None:
     """Consume requests to retrain until SIGTERM or Ctrl-C; then the batch at hand is finished.
 
     The broker is LEARNLOOP_RABBITMQ. Airflow is LEARNLOOP_AIRFLOW, with LEARNLOOP_AIRFLOW_USER and
-    LEARNLOOP_AIRFLOW_PASSWORD. Policies are in policies.toml.
+    LEARNLOOP_AIRFLOW_PASSWORD. Policies are in the project's policies.toml.
     """
     from learnloop.errors import UsageError
     from learnloop.settings import load_settings, project_root
@@ -51,7 +56,7 @@ def listen_command(
     from messaging.listener.listener import Listener
     from messaging.listener.local import LocalTarget
     from messaging.listener.target import Target
-    from messaging.policy import load_policies
+    from messaging.policy.settings import load_policies, read_policies
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
@@ -61,7 +66,7 @@ def listen_command(
     settings = load_settings()
     url = broker_url()
     parameters_of(url)
-    policies = load_policies(project_root())
+    policies = read_policies(policies_file) if policies_file else load_policies(project_root())
     airflow = airflow_target() if target is TargetName.airflow else None
     health, stopping = Health(), threading.Event()
 

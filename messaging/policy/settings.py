@@ -74,7 +74,7 @@ class Policies:
 
 
 def load_policies(root: Path) -> Policies:
-    """Read the policies.
+    """Read the policies of a project.
 
     Args:
         root: The project's root.
@@ -86,10 +86,24 @@ def load_policies(root: Path) -> Policies:
         UsageError: The file is not TOML, or a value does not fit.
     """
     path = root / FILE
-    if not path.is_file():
-        return Policies()
+    return read_policies(path) if path.is_file() else Policies()
+
+
+def read_policies(path: Path) -> Policies:
+    """Read a file of policies.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: It cannot be read, is not TOML, or a value does not fit.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise UsageError(
+            "The file of policies cannot be read.", where=path, received=fault.strerror or fault
+        ) from None
     except ValueError as fault:
         raise UsageError("The file of policies is not TOML.", where=path, received=fault) from None
     common = tables.pop(DEFAULT, {})

@@ -17,6 +17,7 @@ def monitoring(
     terms: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
     outcomes: str = "",
+    retrain_with: dict[str, str | int | float] | None = None,
 ) -> None:
     """Look at a model in service over a window of time, and ask for retraining where it is due.
 
@@ -29,6 +30,8 @@ def monitoring(
         columns: The features to watch; all that were logged when empty.
         outcomes: A folder of what came to pass: Parquet with ``subject``, ``known_at``,
             ``outcome``.
+        retrain_with: Parameters of the retraining that shall differ from its DAG's. Without
+            Airflow the ones that have no default are needed.
     """
     served = load_served(name=model)
     seen = monitor(
@@ -43,4 +46,4 @@ def monitoring(
         columns=columns,
         outcomes=outcomes,
     )
-    request_retraining(seen.report, pipeline=model)
+    request_retraining(seen.report, pipeline=model, parameters=retrain_with)

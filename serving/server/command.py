@@ -56,6 +56,9 @@ def serve_command(
     log_share: Annotated[
         float, typer.Option(help="The share of requests that is logged, above 0 to 1.")
     ] = 1.0,
+    log_part_seconds: Annotated[
+        float, typer.Option(help="How old predictions grow before they can be read.", min=0.1)
+    ] = 60.0,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="The server's certificate and chain (PEM).")
     ] = None,
@@ -94,5 +97,5 @@ def serve_command(
         rpc_limits=RpcLimits(message_bytes=largest_request),
     )
     limits = Limits(batch_rows=batch_rows, queued_requests=queued_requests)
-    logged = log_settings(log_features, log_share)
+    logged = log_settings(log_features, log_share, log_part_seconds)
     uvloop.run(serve(served_source(models), options, limits, logged))

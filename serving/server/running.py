@@ -59,12 +59,13 @@ def tls_files(
     return None
 
 
-def log_settings(features: str, share: float) -> LogSettings | None:
+def log_settings(features: str, share: float, part_seconds: float) -> LogSettings | None:
     """Say what is written down of predictions, in the settings' folder.
 
     Args:
         features: ``raw``, ``digest``, or ``none`` for no log.
         share: The share of requests that is logged.
+        part_seconds: How old predictions grow before they can be read.
 
     Raises:
         UsageError: The share is out of range, or a key for pseudonyms does not fit.
@@ -77,6 +78,7 @@ def log_settings(features: str, share: float) -> LogSettings | None:
         key=None if keyring is None else keyring.current,
         features="digest" if features == "digest" else "raw",
         share=share,
+        part_seconds=part_seconds,
     )
 
 

@@ -23,10 +23,14 @@ QUALITY = {
 }  # fmt: skip
 
 
+PARAMETERS = {"source": "data/exams", "epochs": 20}
+
+
 def ask(folder: Path, **changes: Any) -> None:
     report = MonitoringReport.create(folder / "report")
     report.write({"reasons": ["It moved."], "features": [DRIFT, CALM], "scores": []} | changes)
-    request_retraining.function(report, pipeline="exams", context=Context.for_test(folder))
+    context = Context.for_test(folder)
+    request_retraining.function(report, pipeline="exams", parameters=PARAMETERS, context=context)
 
 
 def requests(broker: str, count: int) -> list[RetrainRequest]:
@@ -51,6 +55,7 @@ def test_drift_asks_with_its_figures(broker: str, tmp_path: Path) -> None:
         "drift": [{"feature": "score", "score": 0.27, "threshold": 0.001}],
         "report": "learnloop show by-hand",
     }
+    assert first.parameters == PARAMETERS
     assert first.message_id == again.message_id, "the listener takes it once"
 
 

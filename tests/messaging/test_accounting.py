@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from learnloop.ledger import open_ledger
+from messaging.private_broker import PrivateBroker
 from tests.messaging.accounting import World, keep_account, make_requests
-from tests.servers import PostgresServer, RabbitServer, end_group, postgres_server
+from tests.servers import PostgresServer, end_group, postgres_server
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
 @pytest.mark.timeout(600)
 def test_300_requests_while_listener_and_broker_are_killed(
-    tmp_path: Path, rabbitmq: RabbitServer
+    tmp_path: Path, rabbitmq: PrivateBroker
 ) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
     open_ledger(ledger)
@@ -74,7 +75,9 @@ def killable_database(folder: Path) -> Iterator[tuple[PostgresServer, Callable[[
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_10_000_requests_while_everything_is_killed(tmp_path: Path, rabbitmq: RabbitServer) -> None:
+def test_10_000_requests_while_everything_is_killed(
+    tmp_path: Path, rabbitmq: PrivateBroker
+) -> None:
     with killable_database(tmp_path) as (database, kill_database):
         ledger = database.new_database()
         open_ledger(ledger)

@@ -19,10 +19,11 @@ from messaging.broker import (
     opened_channel,
 )
 from messaging.dead_letters import read_dead_letters
+from messaging.private_broker import PrivateBroker
 from messaging.publisher import MessageRefused, Publisher, publish
 from tests.messaging.conftest import DELAYS, count, wait_until
 from tests.messaging.requests import a_request, message_id
-from tests.servers import RabbitServer, free_port
+from tests.servers import free_port
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -75,7 +76,7 @@ def test_a_message_that_the_broker_refuses_is_an_error(broker: str) -> None:
 
 
 def test_a_lost_connection_is_made_again(
-    broker: str, rabbitmq: RabbitServer, publisher: Publisher
+    broker: str, rabbitmq: PrivateBroker, publisher: Publisher
 ) -> None:
     publisher.send(a_request(1))
     assert publisher._connection is not None
@@ -97,7 +98,7 @@ def test_an_unreachable_broker_is_told_without_its_password(
     assert "lovelace" not in str(caught.value)
 
 
-def test_wrong_credentials_are_told_without_them(rabbitmq: RabbitServer) -> None:
+def test_wrong_credentials_are_told_without_them(rabbitmq: PrivateBroker) -> None:
     with pytest.raises(LearnLoopError) as caught:
         connect(rabbitmq.url().replace("guest:guest", "guest:lovelace"))
     assert "ACCESS_REFUSED" in caught.value.received

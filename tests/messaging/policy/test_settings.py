@@ -8,6 +8,7 @@ import pytest
 
 from learnloop.errors import UsageError
 from messaging.policy import Policy, load_policies
+from messaging.policy.settings import read_policies
 
 
 def test_without_a_file_there_is_the_built_in_policy(tmp_path: Path) -> None:
@@ -72,3 +73,15 @@ def test_a_policy_that_does_not_fit(
         load_policies(tmp_path)
     assert (caught.value.what, caught.value.where) == (what, f"{path}{place}")
     assert caught.value.received == received
+
+
+def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "calm.toml").write_text("[default]\ncool_down_hours = 48\n")
+    assert read_policies(tmp_path / "calm.toml").of("learner_outcome") == Policy(cool_down_hours=48)
+    with pytest.raises(UsageError) as caught:
+        read_policies(tmp_path / "clam.toml")
+    assert str(caught.value) == (
+        "The file of policies cannot be read.\n"
+        f"  where:    {tmp_path / 'clam.toml'}\n"
+        "  received: No such file or directory"
+    )
