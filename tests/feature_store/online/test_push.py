@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from feature_store.erasure import erase_features
 from feature_store.offline.reading import SourceChanged, SourceReader, list_files
 from feature_store.online.store import NotMaterialized, OnlineStoreUnavailable
 from feature_store.push import compact_pushed, pushed_parts
@@ -339,26 +338,3 @@ def compact_for_ever(store: FeatureStore) -> None:
 
 def _when(number: int) -> datetime:
     return ago(days=2) + timedelta(seconds=number)
-
-
-class TestErasure:
-    def test_nothing_of_a_learner_is_left(self, pushing: FeatureStore) -> None:
-        """Not in the parts, not online, and a materialization later brings nobody back."""
-        rows = [attempt(n, n % 3, f"skill of {n % 3}", n, _when(n)) for n in range(30)]
-        for begin in range(0, 30, 10):
-            pushing.push(SOURCE, rows[begin : begin + 10])
-        pushing.push(SOURCE, [attempt(99, 1, "skill of 1", 99, _when(99))])
-        erased = {one.place: one.rows for one in erase_features(pushing, "learner", 1)}
-        assert erased == {
-            "push source attempt_stream": 11,
-            f"feature view attempts, {pushing.online_stores[0].name}": 1,
-        }
-        assert [row for row in kept() if row[0] == 1] == []
-        assert len(kept()) == 20
-        for file in (project_root() / "data").rglob("*"):
-            assert not file.is_file() or b"skill of 1" not in file.read_bytes()
-        pushing.materialize_incremental(NOW, ["attempts"])
-        assert counts(pushing, (0, "skill of 0"), (1, "skill of 1")) == [27, None]
-        assert pushing.push(SOURCE, rows).new == 0
-        assert [row for row in kept() if row[0] == 1] == []
-        assert sum(one.rows for one in erase_features(pushing, "learner", 1234)) == 0
