@@ -25,6 +25,13 @@ def predict_command(
         Path | None,
         typer.Option(help="A JSON file with a list of rows; - reads them from standard input."),
     ] = None,
+    learner: Annotated[
+        str,
+        typer.Option(
+            help="Complete the rows, or one without a value, with this learner's features.",
+            show_default=False,
+        ),
+    ] = "",
     url: Annotated[
         str,
         typer.Option(
@@ -49,17 +56,25 @@ def predict_command(
         learnloop predict learner_outcome --file rows.json
 
         learnloop predict learner_outcome --row '{"clicks": 12}' --label canary --grpc
+
+        learnloop predict exams --learner 28400
+
+    A learner's features are those that the feature service of the model's name gives now. The
+    prediction is logged under a pseudonym where LEARNLOOP_PSEUDONYM_KEYS holds a key.
     """
     from serving.client import PredictionClient
 
     rows = [_row(text, f"--row {number}") for number, text in enumerate(row, 1)]
     if file is not None:
         rows += _rows_of(file)
+    subject = ""
+    if learner:
+        rows, subject = _completed(model, learner, rows or [{}])
     if not rows:
         raise UsageError(
             "There is no row to ask about.",
             where="learnloop predict",
-            expected="--row with a JSON object, or --file",
+            expected="--row with a JSON object, --file or --learner",
             next="learnloop predict --help",
         )
     address = url or (DEFAULT_GRPC_URL if is_grpc else DEFAULT_URL)
@@ -71,7 +86,14 @@ def predict_command(
             received=address,
         )
     with PredictionClient(address, timeout=timeout) as client:
-        answered = client.predict(model, rows, signature=signature, version=version, label=label)
+        answered = client.predict(
+            model,
+            rows,
+            signature=signature,
+            version=version,
+            label=label,
+            subject=subject or (),
+        )
     if as_json:
         told = {"model": model, "version": answered.version, "label": label or None}
         typer.echo(json.dumps({**told, "outputs": answered.outputs}, default=_text))
@@ -80,6 +102,20 @@ def predict_command(
     typer.echo("\t".join(names))
     for values in zip(*answered.outputs.values(), strict=True):
         typer.echo("\t".join(json.dumps(value, default=_text) for value in values))
+
+
+def _completed(
+    model: str, learner: str, rows: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str]:
+    """The rows with the learner's features, and the learner's pseudonym if there is a key."""
+    from feature_store.pseudonyms import load_keyring_if_any
+    from feature_store.store import FeatureStore
+    from serving.client.learner import complete_rows
+    from serving.client.subject import pseudonym
+
+    keyring = load_keyring_if_any()
+    subject = "" if keyring is None else pseudonym(learner, keyring)
+    return complete_rows(FeatureStore(), model, learner, rows), subject
 
 
 def _rows_of(file: Path) -> list[dict[str, Any]]:

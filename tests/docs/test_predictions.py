@@ -80,6 +80,7 @@ def test_the_guide_of_predictions(consumer: Consumer) -> None:
     printed, checked = "", 0
     for kind, file, text in BLOCK.findall(GUIDE):
         if file:
+            (consumer.project / file).parent.mkdir(exist_ok=True)
             (consumer.project / file).write_text(text)
         elif kind in ("console", "http", "python"):
             printed = consumer.do(kind, text)
@@ -89,7 +90,7 @@ def test_the_guide_of_predictions(consumer: Consumer) -> None:
         elif kind == "text":
             assert printed == text
             checked += 1
-    assert checked == 8
+    assert checked == 9
 
 
 def test_the_key_is_made_as_its_absence_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_no_server_there(capsys: pytest.CaptureFixture[str]) -> None:
             [],
             "There is no row to ask about.\n"
             "  where:    learnloop predict\n"
-            "  expected: --row with a JSON object, or --file\n"
+            "  expected: --row with a JSON object, --file or --learner\n"
             "  next:     learnloop predict --help\n",
         ),
         (
