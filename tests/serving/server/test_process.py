@@ -7,9 +7,11 @@ import http.client
 import json
 import os
 import signal
+import socket
 import statistics
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from learnloop.errors import UsageError
 from learnloop.settings import Settings
 from serving.embedded import EmbeddedServer, embedded_server
-from serving.server.app import ServerOptions
+from serving.server.app import ServerOptions, allow_connections
 from serving.server.running import _check_exposure, tls_files
 from serving.server.security import TlsFiles
 from tests.serving.server.memory import eventually
@@ -50,6 +52,14 @@ def server(models: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 def address(url: str) -> str:
     return url.partition("://")[2]
+
+
+def connections_of(server: EmbeddedServer) -> int:
+    """Read how many connections it holds, without the one that asks."""
+    url = f"{server.rest_url}/monitoring/prometheus/metrics"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        page = answer.read().decode()
+    return int(page.partition("\nlearnloop_serving_rest_connections{} ")[2].split()[0]) - 1
 
 
 class Callers:
@@ -200,6 +210,39 @@ def test_tls_needs_both_files() -> None:
         "  expected: --tls-certificate and --tls-key\n"
         "  received: --tls-certificate, --tls-client-authority"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_answers_beside_ten_thousand_connections_that_do_nothing_or_little(
+    server: EmbeddedServer,
+) -> None:
+    """A tenth of them send a byte of a head now and then, and are told to end."""
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    count, slow_ones = 10_000, 1_000
+    allow_connections(count)
+    host, _, port = address(server.rest_url).partition(":")
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection((host, int(port)), 60))
+            for _ in range(count)
+        ]
+        slow = connections[:slow_ones]
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            for connection in slow:
+                connection.sendall(b"P")
+        with Callers(server) as callers:
+            callers.wait_for_version(1)
+            eventually(lambda: len(callers.answers) > 1000, 600)
+            for connection in slow:
+                assert connection.recv(100).startswith(b"HTTP/1.1 4")
+        assert callers.faults == []
+        eventually(lambda: connections_of(server) == count - slow_ones)
+        grown = process.memory_info().rss - before
+    assert grown < 20_000 * count, grown
+    eventually(lambda: connections_of(server) == 0)
 
 
 @pytest.mark.slow
