@@ -12,6 +12,7 @@ import hmac
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -35,6 +36,8 @@ MOST_BYTES = 1 << 20
 """Bytes of one request."""
 WAIT_SECONDS = 30
 """For how long a connection may say nothing."""
+LINGER_SECONDS = 5
+"""The same once the caller was refused."""
 
 STATUSES: tuple[tuple[type[LearnLoopError], HTTPStatus], ...] = (
     (PurposeRefused, HTTPStatus.FORBIDDEN),
@@ -194,8 +197,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, told, Allow=method)
 
     def _refuse(self, status: HTTPStatus, what: str, **headers: str) -> None:
-        """Refuse a request whose body was not read: the connection ends with it."""
+        """Refuse a request whose body was not read: the connection ends with it.
+
+        What the caller still sends is read for a while: a connection that is closed with bytes
+        unread is reset, and the answer lost.
+        """
         self._answer(status, {"error": what}, Connection="close", **headers)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_SECONDS)
+            unread = 2 * MOST_BYTES
+            while unread > 0 and (given := self.rfile.read1(unread)):
+                unread -= len(given)
 
     def _answer(self, status: HTTPStatus, document: Any, **headers: str) -> None:
         content = json.dumps(document, allow_nan=False).encode()
