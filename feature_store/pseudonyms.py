@@ -3,8 +3,8 @@
 A pseudonym is the first half of an HMAC-SHA256 over the name of the identifier and its value. Who
 has the key can make it again; who has not cannot try all learners, as with a plain digest. It
 begins with the name of its key, so that keys rotate: a new key is put before the old one, new
-pseudonyms are made with it, and old ones are still recognised until they are written anew. A key
-that is taken away leaves its pseudonyms without any way back.
+pseudonyms are made with it, and a person is looked for under all of them. A key that is taken away
+leaves its pseudonyms without any way back.
 
 Keys come from the environment alone: ``LEARNLOOP_PSEUDONYM_KEYS`` holds ``name:secret`` for each,
 parted by commas, the one in use first.
@@ -15,14 +15,9 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from learnloop.errors import UsageError, closest
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from learnloop.errors import UsageError
 
 KEYS_VARIABLE = "LEARNLOOP_PSEUDONYM_KEYS"
 PSEUDONYM_BYTES = 16
@@ -84,7 +79,7 @@ class Keyring:
         >>> ring = Keyring((new, old))
         >>> ring.pseudonym("learner", 7).partition(".")[0]
         '2026'
-        >>> ring.is_of(old.pseudonym("learner", 7), "learner", 7)
+        >>> ring.every_pseudonym("learner", 7)[1] == old.pseudonym("learner", 7)
         True
     """
 
@@ -112,76 +107,6 @@ class Keyring:
             value: The value.
         """
         return [key.pseudonym(identifier, value) for key in self.keys]
-
-    def is_of(self, pseudonym: str, identifier: str, value: str | int) -> bool:
-        """Tell whether a pseudonym is of a value, under the key that it names.
-
-        Args:
-            pseudonym: The pseudonym.
-            identifier: What is identified.
-            value: The value.
-
-        Raises:
-            UsageError: Its key is not there.
-        """
-        name = pseudonym.partition(".")[0]
-        for key in self.keys:
-            if key.name == name:
-                return hmac.compare_digest(key.pseudonym(identifier, value), pseudonym)
-        raise UsageError(
-            "The key of a pseudonym is not there.",
-            where=f"the environment variable {KEYS_VARIABLE}",
-            expected=closest(name, [key.name for key in self.keys]),
-            received=repr(name),
-        )
-
-    def column(self, identifier: str, values: pa.Array) -> pa.Array:
-        """Put pseudonyms in place of values.
-
-        Args:
-            identifier: What is identified.
-            values: Strings or whole numbers; a null stays one.
-
-        Returns:
-            Strings. Each distinct value is digested once.
-        """
-        import pyarrow as pa
-
-        encoded = values.dictionary_encode()
-        made = [self.pseudonym(identifier, value) for value in encoded.dictionary.to_pylist()]
-        return pa.array(made, pa.string()).take(encoded.indices)
-
-    def renew(self, identifier: str, column: pa.Array, values: Iterable[str | int]) -> pa.Array:
-        """Write the pseudonyms of older keys anew under the one in use.
-
-        Args:
-            identifier: What is identified.
-            column: Pseudonyms, those of the key in use among them.
-            values: The values that they may be of: the platform's learners.
-
-        Returns:
-            The same, under the key in use.
-
-        Raises:
-            UsageError: A pseudonym is of none of the values, or of a key that is not there.
-        """
-        import pyarrow as pa
-
-        renewed = {
-            old: self.pseudonym(identifier, value)
-            for value in values
-            for old in self.every_pseudonym(identifier, value)
-        }
-        encoded = column.dictionary_encode()
-        made = [renewed.get(old) for old in encoded.dictionary.to_pylist()]
-        if None in made:
-            raise UsageError(
-                "Some pseudonyms are of none of the values given.",
-                where=f"pseudonyms of '{identifier}'",
-                expected="all values, and every key that was in use",
-                received=f"{made.count(None)} pseudonyms that cannot be renewed",
-            )
-        return pa.array(made, pa.string()).take(encoded.indices)
 
 
 def load_keyring() -> Keyring:
