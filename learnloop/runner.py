@@ -333,7 +333,7 @@ class _LocalRun:
     def _run_steps(self) -> None:
         waiting = dict(self.graph.nodes)
         upstream = {node.name: node.upstream for node in waiting.values()}
-        running: dict[Future[StepResult], str] = {}
+        running: dict[Future[None], str] = {}
         with ThreadPoolExecutor(self.settings.parallelism, "step") as pool:
             while waiting or running:
                 for node in list(waiting.values()):
@@ -349,7 +349,7 @@ class _LocalRun:
                 if running:
                     self._collect(running)
 
-    def _collect(self, running: dict[Future[StepResult], str]) -> None:
+    def _collect(self, running: dict[Future[None], str]) -> None:
         try:
             done, _ = wait(running, timeout=WATCH_SECONDS, return_when=FIRST_COMPLETED)
             if not done and not self.cancelled and self.ledger.is_cancel_requested(self.run_id):
@@ -358,18 +358,16 @@ class _LocalRun:
             self._cancel(running)
             done = set()
         for future in done:
-            name = running.pop(future)
+            del running[future]
             error = future.exception()
-            if error is None:
-                self.results[name] = future.result()
-            elif isinstance(error, RunCancelled):
+            if isinstance(error, RunCancelled):
                 self.cancelled = True
             elif isinstance(error, LearnLoopError):
                 self.error = self.error or error
-            else:
+            elif error is not None:
                 raise error
 
-    def _cancel(self, running: Mapping[Future[StepResult], str]) -> None:
+    def _cancel(self, running: Mapping[Future[None], str]) -> None:
         """Stop the steps that run; one in a library's native code ends when that returns."""
         self.cancelled = True
         for name in running.values():
@@ -379,15 +377,15 @@ class _LocalRun:
         self.statuses[name] = status
         self.watcher.step_ended(name, status, seconds)
 
-    def _run_step(self, node: Node) -> StepResult:
+    def _run_step(self, node: Node) -> None:
         self.threads[node.name] = threading.get_ident()
         self.watcher.step_started(node.name)
         began = time.perf_counter()
         status = "failed"
         try:
             result = self._attempt(node)
+            self.results[node.name] = result  # before the status, which lets the next steps begin
             status = result.status
-            return result
         except RunCancelled:
             status = "cancelled"
             raise

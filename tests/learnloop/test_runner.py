@@ -17,11 +17,12 @@ from learnloop import fingerprint
 from learnloop.errors import LearnLoopError, UsageError
 from learnloop.explain import explain_step
 from learnloop.ledger import ExecutionRecord, open_ledger
-from learnloop.pipeline import Pipeline
-from learnloop.runner import Run, RunOptions, run_pipeline
+from learnloop.pipeline import Pipeline, pipeline
+from learnloop.runner import NobodyWatches, Run, RunOptions, run_pipeline
 from learnloop.settings import Settings
 from learnloop.steplog import log_file
 from tests.learnloop import steps
+from tests.learnloop.steps import add, make
 
 
 def run(
@@ -49,6 +50,30 @@ def test_a_run_gives_its_artifacts(settings: Settings) -> None:
     assert ended.artifacts["make.number"].load() == {"value": 2}
     assert ended.artifacts["total.number"].load() == {"value": 2 + 3 + 4}
     assert set(statuses(ended).values()) == {"done"}
+
+
+def test_a_step_begins_as_soon_as_those_before_it_have_ended(settings: Settings) -> None:
+    """Also while whoever watches is still told so: steps that end together are no matter."""
+
+    @pipeline
+    def together() -> None:
+        one = make.named("one")()
+        make.named("other")(start=2)
+        add.named("after_one")(one.number)
+
+    class Slow(NobodyWatches):
+        def __init__(self) -> None:
+            self.ended = {name: threading.Event() for name in ("one", "after_one")}
+
+        def step_ended(self, step: str, status: str, seconds: float) -> None:
+            if step in self.ended:
+                self.ended[step].set()
+            if waited_for := {"one": "after_one", "other": "one"}.get(step):
+                assert self.ended[waited_for].wait(120)
+
+    ended = run_pipeline(together, {}, settings=settings, watcher=Slow())
+    assert ended.status == "done"
+    assert ended.results["after_one"].status == "done"
 
 
 def test_running_again_reuses_everything(settings: Settings) -> None:
