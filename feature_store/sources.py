@@ -39,7 +39,7 @@ class ParquetSource:
 
 @dataclass(frozen=True)
 class EventSource:
-    """Events of one kind in the folder of parts that ``learnloop listen`` collects from Kafka.
+    """Events of one kind in the folder of parts that ``learnloop events collect`` keeps.
 
     Args:
         name: The source's name.

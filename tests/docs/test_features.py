@@ -10,40 +10,39 @@ from pathlib import Path
 import pytest
 
 from tests.docs.test_guides import Reader
-from tests.servers import free_port
 
 PORT = "6566"
-"""The guide's port; another takes its place."""
+"""The guide's port; any that is free takes its place."""
 
 
 @dataclass(frozen=True)
 class FeatureReader(Reader):
     """Also starts what a guide leaves running."""
 
-    port: str
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     def type(self, words: list[str]) -> str:
-        words = [word.replace(PORT, self.port) for word in words]
         if words[-1] != "&":
-            return super().type(words)
+            port = next(iter(self.started), PORT)
+            return super().type([word.replace(PORT, port) for word in words])
         server = subprocess.Popen(
-            words[:-1],
+            [word.replace(PORT, "0") for word in words[:-1]],
             cwd=self.project,
             env=self._environment(),
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.started.append(server)
         assert server.stdout is not None
-        return server.stdout.readline()
+        told = server.stdout.readline()
+        self.started[told.strip().rpartition(":")[2]] = server
+        return told
 
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[FeatureReader]:
-    reader = FeatureReader(tmp_path, str(free_port()))
+    reader = FeatureReader(tmp_path)
     yield reader
-    for server in reader.started:
+    for server in reader.started.values():
         server.terminate()
         server.communicate(timeout=60)
 
@@ -79,7 +78,8 @@ def test_the_guide_of_features(reader: FeatureReader) -> None:
         "'clicks_per_day_left': 7.1}",
         "{'activity': 'PRESENT', 'practice': 'NOT_FOUND'}",
     ]
-    assert listening == f"Online features of outcome: http://127.0.0.1:{reader.port}\n"
+    (port,) = reader.started
+    assert listening == f"Online features of outcome: http://127.0.0.1:{port}\n"
     assert "clicks 71 PRESENT\n" in called
     assert "attempts None NOT_FOUND\n" in called
     assert pushed.splitlines() == [
