@@ -35,7 +35,16 @@ FRAMEWORK = "learnloop"
 FRAMEWORK_FORMAT = 1
 """Raised when a change of the framework can change what a step makes."""
 
-_DISTRIBUTIONS = {"google.protobuf": "protobuf", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+_DISTRIBUTIONS = {
+    "google.protobuf": "protobuf",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "opentelemetry": "opentelemetry-api",
+    "sklearn": "scikit-learn",
+    "tensorflow_serving": "tensorflow-serving-api",
+    "yaml": "PyYAML",
+}
 """Import names unlike their distribution's, spared the half second of a search through all."""
 
 _DYNAMIC_IMPORTS = ("importlib.import_module", "import_module", "__import__")
