@@ -24,7 +24,7 @@ QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 MOST_BARS = 24
 MOST_WORDS = 8
 LEAST_KEYS = 10
-"""What fewer keys than this have in common is not told."""
+"""Words that fewer keys than this have are not shown, and nothing of features that fewer have."""
 
 _FLOATS = (FeatureType.FLOAT32, FeatureType.FLOAT64)
 _MEASURES: Mapping[FeatureType, tuple[str, str]] = {

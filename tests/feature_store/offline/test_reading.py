@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from feature_store.offline.reading import SourceChanged, SourceReader
 from feature_store.sources import EventSource, ParquetSource, PushSource
 from learnloop.errors import CorruptArtifact, LearnLoopError, UsageError
 from learnloop.settings import Settings, project_root
+from messaging.events.parts import Progress, claim_partition
+from messaging.events.schema import TOPIC, part_schema
+from tests.feature_store.online.school import open_school
 
 MOMENT = pa.timestamp("us", "UTC")
 VIEW = FeatureView(
@@ -77,6 +81,30 @@ def test_events_of_a_kind_and_of_one_that_never_came(settings: Settings) -> None
     write(project_root() / "events" / "attempt" / "p0.parquet", [1])
     write(project_root() / "events" / "login" / "p0.parquet", [2])
     assert clicks(source) == [1]
+
+
+def test_events_as_the_collector_keeps_them(settings: Settings) -> None:
+    """Its columns are those that an event source looks for unless told otherwise."""
+    happened = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    told = happened + timedelta(hours=1)
+    row = {"at": happened, "recorded_at": told, "learner": "l1", "skill": "sums", "correct": True}
+    rows = pa.Table.from_pylist([row], schema=part_schema("attempt"))
+    with claim_partition(settings.events_folder, TOPIC, 0) as parts:
+        assert parts is not None
+        parts.write({"attempt/hour=2026-11-23T10": rows}, Progress(1))
+    view = FeatureView(
+        "attempts",
+        (Entity("learner", (Field("learner", FeatureType.STRING),)),),
+        (Field("skill", FeatureType.STRING), Field("correct", FeatureType.BOOL)),
+        EventSource("attempt_events", "events", "attempt"),
+    )
+    moments = pa.array([told - timedelta(seconds=1), told], MOMENT)
+    asked = pa.table({"learner": ["l1", "l1"], "event_timestamp": moments})
+    answer = open_school(settings, view).get_historical_features(asked, ["attempts"]).to_arrow()
+    assert answer.select(["skill", "correct"]).to_pydict() == {
+        "skill": [None, "sums"],
+        "correct": [None, True],
+    }
 
 
 def test_a_push_source_that_nothing_was_pushed_to_yet(settings: Settings) -> None:
