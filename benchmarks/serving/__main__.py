@@ -9,6 +9,7 @@ at a time, so that what else the machine does meets all of them.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,23 @@ class Peer:
     """
 
     process: psutil.Process
-    connect: Callable[[float], Awaitable[Asker]]
+    connect: Callable[[float], Coroutine[Any, Any, Asker]]
 
     def cpu_seconds(self) -> float:
         """Tell the processor time that it has taken so far."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(sum(member.cpu_times()[:2]) for member in family)
+
+
+@contextlib.asynccontextmanager
+async def connected(peer: Peer, expected: float, count: int) -> AsyncIterator[Sequence[Asker]]:
+    """Hold connections for a round; some servers close those that are idle between rounds."""
+    askers = await asyncio.gather(*(peer.connect(expected) for _ in range(count)))
+    try:
+        yield askers
+    finally:
+        for asker in askers:
+            await asker.close()
 
 
 async def measure_closed(
@@ -75,17 +87,13 @@ async def measure_closed(
     for model, servers in peers.items():
         for concurrency in CONCURRENCIES:
             seen: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
-            askers = {
-                name: [await peer.connect(answers[model]) for _ in range(concurrency)]
-                for name, peer in servers.items()
-            }
-            for name in servers:
-                await closed(askers[name], seconds / 4)
             for _ in range(rounds):
                 for name, peer in servers.items():
-                    before = peer.cpu_seconds()
-                    count, taken = await closed(askers[name], seconds)
-                    cpu = peer.cpu_seconds() - before
+                    async with connected(peer, answers[model], concurrency) as askers:
+                        await closed(askers, seconds / 10)
+                        before = peer.cpu_seconds()
+                        count, taken = await closed(askers, seconds)
+                        cpu = peer.cpu_seconds() - before
                     seen[name].append(
                         {
                             "requests_per_second": count / taken,
@@ -107,8 +115,8 @@ async def measure_open(
     for model, servers in peers.items():
         found[model] = {}
         for name, rates in RATES.items():
-            askers = [await servers[name].connect(answers[model]) for _ in range(16)]
-            found[model][name] = [await open_loop(askers, rate, seconds) for rate in rates]
+            async with connected(servers[name], answers[model], 16) as askers:
+                found[model][name] = [await open_loop(askers, rate, seconds) for rate in rates]
     return found
 
 
@@ -186,12 +194,12 @@ def start(
     return peers
 
 
-def over_rest(port: int, path: str, model: str) -> Callable[[float], Awaitable[Asker]]:
+def over_rest(port: int, path: str, model: str) -> Callable[[float], Coroutine[Any, Any, Asker]]:
     """Say how to connect by REST."""
     return lambda expected: rest_asker(port, path, model, expected)
 
 
-def over_grpc(port: int, model: str) -> Callable[[float], Awaitable[Asker]]:
+def over_grpc(port: int, model: str) -> Callable[[float], Coroutine[Any, Any, Asker]]:
     """Say how to connect by gRPC."""
     return lambda expected: grpc_asker(port, model, expected)
 

@@ -65,6 +65,10 @@ class RestAsker(asyncio.Protocol):
         self.body = body
         self._done()
 
+    async def close(self) -> None:
+        """End."""
+        self._transport.close()
+
     def _length(self, head: bytes) -> int:
         if not head.startswith(b"HTTP/1.1 200"):
             raise AssertionError(head)
@@ -83,8 +87,8 @@ class GrpcAsker:
 
     def __init__(self, port: int, request: bytes) -> None:
         options = [("grpc.use_local_subchannel_pool", 1)]
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
-        self._call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
+        self._call = self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         self._request = request
         self._asking: asyncio.Task[None] | None = None
         self.body = b""
@@ -92,6 +96,10 @@ class GrpcAsker:
     def ask(self, done: Callable[[], None]) -> None:
         """Ask once."""
         self._asking = asyncio.create_task(self._ask(done))
+
+    async def close(self) -> None:
+        """End."""
+        await self._channel.close()
 
     async def _ask(self, done: Callable[[], None]) -> None:
         self.body = await self._call(self._request)

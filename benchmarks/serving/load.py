@@ -26,6 +26,9 @@ class Asker(Protocol):
     def ask(self, done: Callable[[], None]) -> None:
         """Ask once; ``done`` is called when the answer is here and is right."""
 
+    async def close(self) -> None:
+        """End the connection."""
+
 
 async def closed(askers: Sequence[Asker], seconds: float) -> tuple[int, float]:
     """Ask again as soon as there is an answer.

@@ -24,6 +24,9 @@ class Stalling:
         self.asked += 1
         self._loop.call_at(max(self._until, self._loop.time()), done)
 
+    async def close(self) -> None:
+        pass
+
 
 def test_a_request_that_could_not_be_sent_counts_from_when_it_was_due() -> None:
     """One connection, twenty requests in 0.2 s, and a stall of 0.5 s: each waits for 0.25 s."""
