@@ -10,7 +10,7 @@ AIRFLOW_TESTS := tests/learnloop/airflow tests/dags
 export PYTHONPATH := $(CURDIR)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: run test test-slow check bench bench-events bench-features bench-serving airflow lock format docs clean help
+.PHONY: run test test-slow check bench bench-events bench-features bench-serving airflow loop lock format docs clean help
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-events: $(READY)  ## Measure the collector of learner events
 bench-features: $(READY)  ## Measure the feature store beside pandas (and Feast: FEAST_PYTHON=)
 	@$(BIN)/python -m benchmarks.features
 	@$(BIN)/python -m benchmarks.features.online
+
+loop: $(READY)  ## Go round the loop once: drift, request, run, new version (AIRFLOW=1)
+	@$(BIN)/python -m pipelines.loop $(if $(AIRFLOW),--airflow)
 
 airflow: $(READY)  ## Start Airflow on loopback
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m learnloop.airflow.server
