@@ -58,7 +58,7 @@ bench-features: $(READY)  ## Measure the feature store beside pandas (and Feast:
 	@$(BIN)/python -m benchmarks.features.online
 
 loop: $(READY)  ## Go round the loop once: drift, request, run, new version (AIRFLOW=1)
-	@$(BIN)/python -m pipelines.loop $(if $(AIRFLOW),--airflow)
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pipelines.loop $(if $(AIRFLOW),--airflow)
 
 airflow: $(READY)  ## Start Airflow on loopback
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m learnloop.airflow.server

@@ -6,19 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 
-_CLUSTER = """
-import sys
-from confluent_kafka import Producer
-holder = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 2})
-brokers = holder.list_topics(timeout=60).brokers.values()
-print(",".join(f"{broker.host}:{broker.port}" for broker in brokers), flush=True)
-sys.stdin.read()
-"""
+from pipelines.loop.kafka import mock_cluster
 
 
 @contextlib.contextmanager
@@ -27,11 +18,8 @@ def kafka_cluster() -> Iterator[str]:
     if named := os.environ.get("KAFKA_BOOTSTRAP"):
         yield named
         return
-    command = [sys.executable, "-c", _CLUSTER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cluster:
-        assert cluster.stdout is not None
-        yield cluster.stdout.readline().decode().strip()
-        cluster.kill()
+    with mock_cluster() as address:
+        yield address
 
 
 def new_topic() -> str:
