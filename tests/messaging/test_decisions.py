@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -205,9 +205,7 @@ def test_a_message_is_found_by_what_a_person_has_at_hand(decisions: Decisions) -
         decisions.find("beef")
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=25)
 @given(st.lists(st.lists(requests, max_size=8), max_size=8), st.data())
 def test_whatever_comes_however_often_each_message_has_one_decision(
     ledger: Ledger, batches: list[list[RetrainRequest]], data: st.DataObject

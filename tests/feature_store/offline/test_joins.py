@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store.offline.joining import Cut
@@ -57,9 +57,7 @@ def expected(case: dict[str, Any]) -> list[tuple[int | None, float | None]]:
     ]
 
 
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=250)
 @given(case=cases())
 def test_a_join_is_what_the_oracle_says(
     case: dict[str, Any], tmp_path_factory: pytest.TempPathFactory

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store.fields import FeatureType
@@ -128,9 +128,7 @@ class TestReading:
 
 class TestWriting:
     @settings(
-        deadline=None,
         max_examples=25,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(
         st.lists(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.engines.readers import csv_file
@@ -309,9 +309,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, str]], list[tuple[int
     return data, good, bad
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(file=files(), sizes=st.sampled_from([(8 << 20, 1 << 18), (64, 16), (7, 3)]))
 def test_what_was_read_is_what_was_accepted_plus_what_was_refused(
     file: tuple[bytes, list[tuple[int, str]], list[tuple[int, str]]],
@@ -327,9 +325,7 @@ def test_what_was_read_is_what_was_accepted_plus_what_was_refused(
     assert [(line, reason) for line, reason, _ in refused] == bad
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     body=st.text('1,"\n\r\0xé', max_size=40).map(str.encode)
     | st.lists(st.sampled_from([b'1,"a,1,\n', b'2,"b",1,\n', b'"\n', b"3,c,1,\n"])).map(b"".join),

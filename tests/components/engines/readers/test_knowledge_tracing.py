@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.engines.readers import Rejects, knowledge_tracing, open_source
@@ -73,9 +73,7 @@ def test_a_file_that_ends_within_a_sequence_loses_only_that(tmp_path: Path) -> N
     assert refused == [(4, "the file ends within a sequence", "2\n4,5")]
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(
     lines=st.lists(st.sampled_from([b"1", b"2", b"4,5", b"0,1", b"x", b"0"]), max_size=30),
     batch=st.sampled_from([3, 7, 24_576]),
