@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,14 +19,26 @@ TOLD = [
     "practice", "practice", "practice", "practice", "monitor",
     "drift", "collected", "monitor", "request", "policy", "run", "run", "champion", "served",
 ]  # fmt: skip
+BY = {
+    "local": (
+        r"retrain-(?P<id>\S+), on this machine",
+        r"Version 2 is in service and was blessed with an AUC of 0\.\d+ on [\d,]+ rows\.",
+    ),
+    "airflow": (
+        r"knowledge_tracing~retrain-(?P<id>\S+), in Airflow",
+        r"version 2, by the DAG that waits for published versions",
+    ),
+}
+"""What is told of the run and of the champion."""
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start it, with all temporary folders in one."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.loop"],
+        [sys.executable, "-m", "pipelines.loop", *words],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": programs, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -46,21 +59,23 @@ def left_behind(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_turn_ends_with_the_new_version_in_service(tmp_path: Path) -> None:
-    with start(tmp_path) as loop:
+@pytest.mark.parametrize("target", BY)
+def test_a_turn_ends_with_the_new_version_in_service(target: str, tmp_path: Path) -> None:
+    with start(tmp_path, *(["--airflow"] if target == "airflow" else [])) as loop:
         out, err = loop.communicate(timeout=1100)
     assert loop.returncode == 0, out + err
-    lines = [line.split(maxsplit=3) for line in out.splitlines()]
-    assert [line[2] for line in lines] == TOLD, out
-    said = [line[3] for line in lines]
-    assert said[10].endswith("All is as usual.") or "lies" in said[10]
-    assert said[14].endswith("asked by monitor")
-    assert said[15].startswith("Run: ")
-    run = said[16].removesuffix(", on this machine")
-    assert said[14].startswith(run.removeprefix("retrain-"))
-    assert said[17] == f"{run} is done"
-    assert said[18].startswith("Version 2 is in service and was blessed with an AUC of ")
-    assert said[19] == "version 2 answers"
+    lines = [line.split(maxsplit=3)[2:] for line in out.splitlines()]
+    told = [(what, sentence) for what, sentence in lines if what != "Airflow"]
+    assert [what for what, _ in told] == TOLD, out
+    request, policy, run, ended, champion, served = [sentence for _, sentence in told[-6:]]
+    of_run, of_champion = BY[target]
+    found = re.fullmatch(of_run, run)
+    assert found, run
+    assert re.fullmatch(rf"{found['id']}: (drift|live_quality), asked by monitor", request)
+    assert policy.startswith("Run: ")
+    assert ended == f"{run.partition(',')[0]} is done"
+    assert re.fullmatch(of_champion, champion)
+    assert served == "version 2 answers"
     assert left_behind(tmp_path) == []
 
 
