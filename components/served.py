@@ -65,7 +65,7 @@ def load_served(
             f"No version of {name} is the champion.",
             where="the model registry",
             expected="a model in service, which can be watched",
-            next=f"learnloop serving promote {name}",
+            next=f"learnloop run promotion --set model={name}",
         )
     store = open_store(settings.store_location, str(settings.home_folder))
     run_id = registry.version_tag(name, champion, RUN_TAG)

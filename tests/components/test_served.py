@@ -97,7 +97,7 @@ def test_without_a_champion_there_is_nothing_to_watch(settings: Settings) -> Non
         "No version of exams is the champion.\n"
         "  where:    the model registry\n"
         "  expected: a model in service, which can be watched\n"
-        "  next:     learnloop serving promote exams"
+        "  next:     learnloop run promotion --set model=exams"
     )
 
 
