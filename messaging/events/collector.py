@@ -95,6 +95,8 @@ class EventCollector:
                 "auto.offset.reset": "earliest" if settings.accept_gap else "error",
                 "partition.assignment.strategy": "cooperative-sticky",
                 "queued.max.messages.kbytes": 65_536,
+                # A full queue is empty long before the second for which librdkafka then rests.
+                "fetch.queue.backoff.ms": 10,
                 "enable.partition.eof": False,
                 "logger": logger,
             },
