@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_killed_on_a_disk(
 def on_s3(settings: Settings, s3_endpoint: str) -> Settings:
     """The settings of a project whose store is on S3."""
     boto3.client("s3", endpoint_url=s3_endpoint).create_bucket(Bucket=(name := "faults"))
-    return settings.model_copy(update={"store": f"s3://{name}/{id(settings)}"})
+    return settings.model_copy(update={"store": f"s3://{name}/{uuid.uuid4().hex}"})
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_s3_that_does_not_recover_fails_the_run(
     proxy.fault = fault
     began = time.monotonic()
     ended = run(on_s3)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert ended.status == "failed"
     execution = manifests[1].removesuffix("manifest.json")
     assert str(ended.error) == (

@@ -212,9 +212,9 @@ def test_retries(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_timeout_ends_a_step(settings: Settings) -> None:
     began = time.monotonic()
-    ended = run(steps.slow, settings, seconds=30.0, timeout=0.2)
+    ended = run(steps.slow, settings, seconds=300.0, timeout=0.2)
     assert ended.status == "failed"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100
     assert str(ended.error) == "The step took longer than its timeout."
 
 
