@@ -129,15 +129,7 @@ class FeatureView:
         Raises:
             UsageError: The view has none of this name.
         """
-        for found in self.schema:
-            if found.name == name:
-                return found
-        raise UsageError(
-            f"There is no feature '{name}'.",
-            where=f"feature view '{self.name}'",
-            expected=closest(name, self.feature_names),
-            received=repr(name),
-        )
+        return _find_field(self.schema, name, f"feature view '{self.name}'")
 
 
 @dataclass(frozen=True)
@@ -287,15 +279,7 @@ class OnDemandFeatureView:
         Raises:
             UsageError: The view has none of this name.
         """
-        for found in self.schema:
-            if found.name == name:
-                return found
-        raise UsageError(
-            f"There is no feature '{name}'.",
-            where=f"on-demand feature view '{self.name}'",
-            expected=closest(name, self.feature_names),
-            received=repr(name),
-        )
+        return _find_field(self.schema, name, f"on-demand feature view '{self.name}'")
 
 
 def on_demand_feature_view(
@@ -389,6 +373,18 @@ def project(chosen: FeatureView | OnDemandFeatureView | FeatureProjection) -> Fe
     if isinstance(chosen, FeatureProjection):
         return chosen
     return FeatureProjection(chosen, chosen.feature_names)
+
+
+def _find_field(schema: tuple[Field, ...], name: str, where: str) -> Field:
+    for found in schema:
+        if found.name == name:
+            return found
+    raise UsageError(
+        f"There is no feature '{name}'.",
+        where=where,
+        expected=closest(name, [one.name for one in schema]),
+        received=repr(name),
+    )
 
 
 def _check_times_apart(view: FeatureView) -> None:
