@@ -3,12 +3,14 @@
 What is queued when the runner is free goes as one batch, so a lone request never waits and a
 crowd shares a run. A batch that is cheap by measured cost runs in the event loop, at the end of the
 iteration in which it arrived: handing it to a thread would cost more than running it. A dear one
-runs in the version's own thread while the loop takes in the next.
+runs in the version's own thread while the loop takes in the next, and while it runs an alarm tells
+whoever's deadline passes, in the queue or in the run itself, whose answer is then dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from serving.server.tensors import Array
 
 INLINE_SECONDS = 0.001
 """A batch that is expected to take less runs in the event loop."""
+
+_ALARM_SECONDS = 0.005
+"""Deadlines are looked at no more often, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class SignatureRun:
 
 
 class _Request:
-    __slots__ = ("deadline", "done", "outputs", "rows", "values")
+    __slots__ = ("deadline", "done", "is_answered", "outputs", "rows", "values")
 
     def __init__(
         self,
@@ -87,6 +92,10 @@ class _Request:
         self.outputs = outputs
         self.deadline = deadline
         self.done = done
+        self.is_answered = False
+
+    def is_expired(self, now: float) -> bool:
+        return self.deadline is not None and self.deadline <= now
 
 
 class _Group:
@@ -120,6 +129,8 @@ class Batcher:
         self._is_scheduled = False
         self._is_closed = False
         self._thread: ThreadPoolExecutor | None = None
+        self._in_thread: list[_Request] = []
+        self._alarm: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
 
     def submit(
@@ -157,6 +168,8 @@ class Batcher:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._run_next)
+        elif self._in_thread and deadline is not None:
+            self._set_alarm(deadline)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or running."""
@@ -191,19 +204,68 @@ class Batcher:
             return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._in_thread = requests
+        self._set_next_alarm()
         self._thread.submit(self._run_in_thread, run, requests)
 
     def _run_in_thread(self, run: SignatureRun, requests: list[_Request]) -> None:
         answers = _run(run, requests)
-        self._loop.call_soon_threadsafe(self._answer, requests, answers)
+        self._loop.call_soon_threadsafe(self._answer_from_thread, requests, answers)
+
+    def _answer_from_thread(
+        self, requests: list[_Request], answers: Sequence[Tensors | ServingError]
+    ) -> None:
+        self._in_thread = []
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._answer(requests, answers)
+
+    def _set_next_alarm(self) -> None:
+        waiting = itertools.chain(
+            self._in_thread, *(group.requests for group in self._groups.values())
+        )
+        deadlines = [
+            request.deadline
+            for request in waiting
+            if request.deadline is not None and not request.is_answered
+        ]
+        if deadlines:
+            self._set_alarm(min(deadlines))
+
+    def _set_alarm(self, deadline: float) -> None:
+        """Wake at a deadline, unless that is done for an earlier one."""
+        at = max(deadline, self._loop.time() + _ALARM_SECONDS)
+        if self._alarm is None or at < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(at, self._tell_expired)
+
+    def _tell_expired(self) -> None:
+        """Tell those whose deadline has passed while the thread runs."""
+        self._alarm = None
+        now = self._loop.time()
+        expired = [request for request in self._in_thread if request.is_expired(now)]
+        for key, group in list(self._groups.items()):
+            late = [request for request in group.requests if request.is_expired(now)]
+            if late:
+                self._requests -= len(late)
+                self._rows -= sum([request.rows for request in late])
+                group.requests = [r for r in group.requests if not r.is_expired(now)]
+                expired += late
+            if not group.requests:
+                del self._groups[key]
+        self._tell_late(expired)
+        self._set_next_alarm()
 
     def _take(self, key: Hashable, group: _Group) -> list[_Request]:
         """Take a batch out of a group; the rest goes to the end of the queue."""
         now = self._loop.time()
         taken: list[_Request] = []
+        expired: list[_Request] = []
         rows = 0
         for place, request in enumerate(group.requests):
-            is_expired = request.deadline is not None and request.deadline <= now
+            is_expired = request.is_expired(now)
             if not is_expired and taken and rows + request.rows > self._limits.batch_rows:
                 rest = self._groups[key] = _Group(group.run)
                 rest.requests = group.requests[place:]
@@ -211,10 +273,11 @@ class Batcher:
             self._requests -= 1
             self._rows -= request.rows
             if is_expired:
-                self._tell(request, _expired())
+                expired.append(request)
             else:
                 taken.append(request)
                 rows += request.rows
+        self._tell_late(expired)
         return taken
 
     def _answer(self, requests: list[_Request], answers: Sequence[Tensors | ServingError]) -> None:
@@ -228,7 +291,15 @@ class Batcher:
             self._idle.set_result(None)
             self._idle = None
 
+    def _tell_late(self, expired: Sequence[_Request]) -> None:
+        # Whoever is told may ask again at once, so the queue has to be in order by then.
+        for request in expired:
+            self._tell(request, ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded"))
+
     def _tell(self, request: _Request, answer: Tensors | ServingError) -> None:
+        if request.is_answered:
+            return  # its deadline has passed
+        request.is_answered = True
         try:
             request.done(answer)
         except Exception as fault:
@@ -279,7 +350,3 @@ def _split(
         answers.append({name: columns[name][start:end] for name in request.outputs})
         start = end
     return answers
-
-
-def _expired() -> ServingError:
-    return ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded")

@@ -143,6 +143,15 @@ class Connection(asyncio.Protocol):
         """Whether nothing of a request is here."""
         return self._asked is None and self._head is None and not self._buffer
 
+    def end_unasked(self) -> None:
+        """End a connection that has no whole request: the server is stopping."""
+        if self._asked is not None:
+            return
+        if self.is_idle:
+            self.close()
+        else:
+            self._end(503)
+
     def expire(self) -> None:
         """End a connection whose time is up."""
         if self._is_over or self._is_choked:

@@ -79,14 +79,13 @@ class RestServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._connections:
-                    # A request that is under way to a kept-alive connection is answered, with
-                    # ``Connection: close``, rather than met with a closed one.
+                    # A request that is under way is answered, with ``Connection: close``, rather
+                    # than met with a closed connection; one that is half here has no more time.
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_LINGER_SECONDS):
                             await self._is_empty.wait()
                     for connection in list(self._connections):
-                        if connection.is_idle:
-                            connection.close()
+                        connection.end_unasked()
         for connection in list(self._connections):
             connection.abort()
         if self._sweep is not None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from serving.server.app import ServerOptions
-from serving.server.rest.connection import RestLimits
+from serving.server.rest.connection import Connection, RestLimits
 from tests.serving.server.memory import ThreadedServer, eventually, serving
 
 BODY = b'{"instances":[1]}'
@@ -342,6 +342,35 @@ def test_the_end_finishes_what_is_in_flight_and_takes_nothing_new() -> None:
         answer = read_to_end(busy)
         assert answer.endswith(ANSWER)
         assert b"\r\nConnection: close\r\n" in answer
+        ending.join(60)
+
+
+@pytest.mark.parametrize("half", [REQUEST[:20], REQUEST[:-1]], ids=["head", "body"])
+def test_the_end_does_not_wait_for_half_a_request(half: bytes) -> None:
+    options = ServerOptions(rest_port=0, grpc_port=0, drain_seconds=600)
+    with serving(options) as server, connected(server) as client:
+        client.sendall(half)
+        eventually(lambda: server.do(lambda: any(not c.is_idle for c in connections_of(server))))
+        server.call(server.server.drain())
+        assert read_to_end(client).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+
+
+def connections_of(server: ThreadedServer) -> list[Connection]:
+    return list(server.server._rest._connections)
+
+
+def test_a_request_that_comes_whole_while_the_server_ends_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.server.rest.server._LINGER_SECONDS", 60.0)
+    with serving() as server, connected(server) as client:
+        client.sendall(REQUEST[:-1])
+        eventually(lambda: server.do(lambda: any(not c.is_idle for c in connections_of(server))))
+        ending = threading.Thread(target=lambda: server.call(server.server.drain()))
+        ending.start()
+        eventually(lambda: server.server._rest.is_draining)
+        client.sendall(REQUEST[-1:])
+        assert read_to_end(client).endswith(ANSWER)
         ending.join(60)
 
 

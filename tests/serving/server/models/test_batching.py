@@ -42,8 +42,10 @@ def run_of(function: Any, cost: Cost = CHEAP, *tail: int) -> SignatureRun:
     )
 
 
-def version_of(run: SignatureRun, limits: Limits = Limits()) -> LoadedVersion:
-    return LoadedVersion("m", 1, b"", {"double": run}, limits, asyncio.get_running_loop())
+def version_of(
+    run: SignatureRun, limits: Limits = Limits(), signature: str = "double"
+) -> LoadedVersion:
+    return LoadedVersion("m", 1, b"", {signature: run}, limits, asyncio.get_running_loop())
 
 
 async def ask(version: LoadedVersion, *numbers: float, deadline: float | None = None) -> Any:
@@ -147,6 +149,70 @@ async def test_while_a_dear_batch_runs_the_next_one_gathers() -> None:
     assert await asyncio.gather(first, *others) == [[2], [4], [6], [8]]
     assert double.asked == [1, 3]
     await version.close()
+
+
+class Blocking(Doubling):
+    """Doubles once it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        self.has_begun.set()
+        assert self.may_go_on.wait(60)
+        return super().__call__(arrays)
+
+
+@asynchronous
+async def test_a_deadline_that_passes_while_a_batch_runs_is_told_then() -> None:
+    """Both of a request in that run and of one behind it; the other answers are not touched."""
+    expired = (Code.DEADLINE_EXCEEDED, "Deadline exceeded")
+    blocking, loop = Blocking(), asyncio.get_running_loop()
+    version = version_of(run_of(blocking, DEAR), Limits(queued_requests=3))
+    running = [asyncio.create_task(ask(version, 1, deadline=loop.time() + 0.5))]
+    running += [asyncio.create_task(ask(version, 2, deadline=loop.time() + 600))]
+    await asyncio.to_thread(blocking.has_begun.wait, 60)
+    queued = [asyncio.create_task(ask(version, 3, deadline=loop.time() + 600))]
+    queued += [asyncio.create_task(ask(version, 4, deadline=loop.time() + 0.1))]
+    queued += [asyncio.create_task(ask(version, 5))]
+    assert await queued[1] == expired
+    assert await running[0] == expired
+    late = asyncio.create_task(ask(version, 6))
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in (running[1], queued[0], queued[2], late))
+    blocking.may_go_on.set()
+    assert await asyncio.gather(running[1], queued[0], queued[2], late) == [[4], [6], [10], [12]]
+    assert blocking.asked == [2, 3], "the queue had room again, and what expired in it never ran"
+    await version.close()
+
+
+@asynchronous
+async def test_who_is_told_that_it_is_late_may_ask_again_at_once() -> None:
+    """As a connection with a further request does; that request is not lost."""
+    loop = asyncio.get_running_loop()
+    for cost in (CHEAP, DEAR):
+        blocking, answered = Blocking(), loop.create_future()
+        batcher = Batcher({"double": run_of(blocking, cost)}, Limits(batch_rows=2), loop)
+
+        def again(answer: Any, batcher: Batcher = batcher, answered: Any = answered) -> None:
+            assert answer.code is Code.DEADLINE_EXCEEDED
+            inputs = {"x": np.float32([3])}
+            batcher.submit("double", inputs, (), loop.time() + 600, answered.set_result)
+
+        if cost is DEAR:
+            batcher.submit("double", {"x": np.float32([1])}, (), None, lambda answer: None)
+            await asyncio.to_thread(blocking.has_begun.wait, 60)
+        now = loop.time()
+        batcher.submit("double", {"x": np.float32([1])}, (), now, again)
+        for _ in range(2):
+            inputs = {"x": np.float32([1, 2])}
+            batcher.submit("double", inputs, (), now + 600, lambda answer: None)
+        if cost is DEAR:
+            await asyncio.sleep(0.05)
+        blocking.may_go_on.set()
+        assert (await answered)["y"].tolist() == [6]
+        await batcher.close()
 
 
 @asynchronous
