@@ -15,15 +15,15 @@ import pytest
 from pyarrow import parquet
 
 from feature_store.definitions import FeatureView
-from feature_store.discovery import gather
 from feature_store.erasure import erase_features
 from feature_store.fields import Entity, FeatureType, Field
+from feature_store.gathering import gather
 from feature_store.materialise import materialize_incremental
-from feature_store.offline import erasing
 from feature_store.offline.reading import SourceChanged
 from feature_store.online.store import MaterializationConflict
 from feature_store.sources import EventSource, ParquetSource, PushSource
 from feature_store.store import FeatureStore
+from learnloop.erasing import ErasableRows
 from learnloop.errors import UsageError
 from learnloop.settings import Settings, load_settings, project_root
 from tests.feature_store.online.school import NOW, ago
@@ -228,13 +228,13 @@ def test_a_materialization_under_way_is_refused(
 def test_a_file_that_is_replaced_meanwhile(
     local: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = erasing._write_others
+    real = ErasableRows._write_others
 
     def write_others(*given: Any) -> None:
         real(*given)
         write("data/activity/a.parquet", learner=[THEM], clicks=[9])
 
-    monkeypatch.setattr(erasing, "_write_others", write_others)
+    monkeypatch.setattr(ErasableRows, "_write_others", write_others)
     with pytest.raises(SourceChanged) as changed:
         erase_features(local, "learner", THEM, REASON)
     assert changed.value.what == "A source changed while it was erased from."
