@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.messages import RetrainRequest
+from messaging.messages import ERASURE, RetrainRequest
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Burst:
     def overriding(self) -> RetrainRequest | None:
         """The request by which a person wants the run whatever the policy says, if there is one."""
         return next((one for one in self.requests if one.override), None)
+
+    @property
+    def is_erasure(self) -> bool:
+        """Whether a run must come of it: a person was erased with whom models were trained."""
+        return any(one.reason == ERASURE for one in self.requests)
 
     @property
     def evidence(self) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     new_data = "new_data"
     schedule = "schedule"
     person = "person"
+    erasure = "erasure"
 
 
 @retrain_commands.command()

@@ -176,9 +176,11 @@ class Decisions:
         policy = self.policies.of(burst.leader.pipeline)
         table = retrain_decisions.c
         recent = now - timedelta(seconds=policy.burst_seconds)
-        is_under_way = table.state.in_([str(State.waiting), str(State.approved)]) | (
-            (table.state == str(State.started)) & (table.answered >= recent)
-        )
+        is_under_way: sa.ColumnElement[bool] = table.state.in_(
+            [str(State.waiting), str(State.approved)]
+        ) | ((table.state == str(State.started)) & (table.answered >= recent))
+        if burst.is_erasure:  # a run that has begun may have read the person
+            is_under_way = table.state == str(State.waiting)
         pipeline, digest = key_of(burst.leader)
         query = (
             sa.select(retrain_decisions)
@@ -246,6 +248,7 @@ def _facts(connection: sa.Connection, pipeline: str, burst: Burst, now: datetime
         evaluated=Estimate.from_json(evaluated) if evaluated else None,
         override=overriding.override if overriding else "",
         requested_by=(overriding or burst.leader).requested_by,
+        is_erasure=burst.is_erasure,
     )
 
 

@@ -20,7 +20,9 @@ from learnloop.errors import UsageError
 
 Json = Any
 TYPE, VERSION = "retrain.requested", 1
-REASONS = ("drift", "live_quality", "new_data", "schedule", "person")
+REASONS = ("drift", "live_quality", "new_data", "schedule", "person", "erasure")
+ERASURE = "erasure"
+"""A model was trained with a person who was erased: policies may delay it, and not refuse it."""
 SCHEMAS = Path(__file__).parent / "schemas"
 MAXIMUM_BYTES = 65_536
 

@@ -58,6 +58,7 @@ class Facts:
         evaluated: The champion's AUC in its own evaluation; None: not known.
         override: Why a person wants the run whatever the rules say; "" if nobody does.
         requested_by: Who asked first.
+        is_erasure: Whether a person was erased with whom the model was trained.
     """
 
     now: datetime
@@ -68,6 +69,7 @@ class Facts:
     evaluated: Estimate | None = None
     override: str = ""
     requested_by: str = ""
+    is_erasure: bool = False
 
     @property
     def loss(self) -> Estimate | None:

@@ -2,6 +2,9 @@
 
 All rules are asked and all answers recorded; the first that does not let pass decides. What is not
 known is not held against a request, because cool-down and budget bound what that can cost.
+
+A model that was trained with an erased person is trained again whatever that is worth: rules may
+delay it, none refuses it. Within the cool-down it waits, so that one run answers many erasures.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 from messaging.policy.facts import Facts
 from messaging.policy.settings import Policy
+
+COOL_DOWN = "cool-down"
 
 
 class Verdict(StrEnum):
@@ -71,13 +76,15 @@ def judge(policy: Policy, facts: Facts) -> Judgement:
         >>> judge(Policy(minimum_new_rows=500), facts).sentence
         'Refused: 20 new labelled rows, at least 500 are wanted.'
     """
-    rules = (
+    rules: tuple[Rule, ...] = (
         _cool_down(policy, facts),
         _budget(policy, facts),
         _new_rows(policy, facts),
         _expected_gain(policy, facts),
         _quiet_hours(policy, facts),
     )
+    if facts.is_erasure:
+        rules = tuple(map(_for_erasure, rules))
     against = next((rule for rule in rules if rule.verdict is not Verdict.run), None)
     if facts.override:
         whatever = f" though {_lower(against.sentence)}" if against else "."
@@ -89,16 +96,27 @@ def judge(policy: Policy, facts: Facts) -> Judgement:
     return Judgement(against.verdict, f"{word}: {_lower(against.sentence)}", rules)
 
 
+def _for_erasure(rule: Rule) -> Rule:
+    """Turn a refusal into a delay, of the rule that bounds it in time, or into consent."""
+    if rule.verdict is not Verdict.refuse:
+        return rule
+    if rule.name == COOL_DOWN:
+        return Rule(rule.name, Verdict.wait, rule.sentence)
+    return Rule(rule.name, Verdict.run, f"A person was erased, whatever else: {rule.sentence}")
+
+
 def _strongest(rules: tuple[Rule, ...], facts: Facts) -> Rule:
     """Choose the rule that best says why a run is worth it."""
     by_name = {rule.name: rule for rule in rules}
+    if facts.is_erasure:
+        return Rule("erasure", Verdict.run, "A person was erased with whom models were trained.")
     if facts.loss is not None:
         return by_name["expected gain"]
-    return by_name["new rows" if facts.new_rows is not None else "cool-down"]
+    return by_name["new rows" if facts.new_rows is not None else COOL_DOWN]
 
 
 def _cool_down(policy: Policy, facts: Facts) -> Rule:
-    name, wanted = "cool-down", policy.cool_down_hours
+    name, wanted = COOL_DOWN, policy.cool_down_hours
     if facts.last_run is None:
         return Rule(name, Verdict.run, "There was no run before.")
     hours = (facts.now - facts.last_run) / timedelta(hours=1)

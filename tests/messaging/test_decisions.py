@@ -127,6 +127,18 @@ def test_waiting_ends_with_the_quiet_hours(ledger: Ledger) -> None:
     assert decisions.decide([a_request(5)], end)[message_id(5)].state is State.approved
 
 
+def test_an_erasure_joins_no_run_that_may_have_read_the_person(decisions: Decisions) -> None:
+    begun = decisions.decide([a_request(1)], NOON)[message_id(1)]
+    wish = {"reason": "erasure", "requested_by": "erasure", "evidence": {}}
+    waiting = decisions.decide([a_request(2, **wish)], NOON)[message_id(2)]
+    assert (begun.state, waiting.state) == (State.approved, State.waiting)
+    second = decisions.decide([a_request(3, **wish)], NOON + timedelta(hours=1))[message_id(3)]
+    assert second.id == waiting.id, "one run answers many erasures"
+    decisions.answer(begun, State.started, NOON)
+    approved = decisions.decide([a_request(3, **wish)], NOON + timedelta(hours=12))[message_id(3)]
+    assert (approved.id, approved.state) == (waiting.id, State.approved)
+
+
 def test_the_evidence_of_all_is_weighed(decisions: Decisions) -> None:
     live, evaluated = estimate(0.798), estimate(0.8)
     burst = [

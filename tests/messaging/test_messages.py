@@ -126,7 +126,7 @@ POISON = [
         changed(reason="boredom"),
         NO_FIT,
         "field 'reason'",
-        "one of drift, live_quality, new_data, schedule, person",
+        "one of drift, live_quality, new_data, schedule, person, erasure",
     ),
     (changed(evidence={}), NO_FIT, "field 'evidence'", "fields drift"),
     (changed(reason="live_quality"), NO_FIT, "field 'evidence'", "fields live, evaluated"),

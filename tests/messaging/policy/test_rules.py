@@ -97,6 +97,24 @@ CASES = [
         "run",
         "Run: ada overrides the policy (marks were corrected).",
     ),
+    (
+        POLICY,
+        replace(EQUAL, new_rows=3, runs_today=2, is_erasure=True),
+        "run",
+        "Run: a person was erased with whom models were trained.",
+    ),
+    (
+        POLICY,
+        replace(GOOD, last_run=NOON - timedelta(hours=11.5), is_erasure=True),
+        "wait",
+        "Waiting: the last run began 11.5 h ago, 12 h must lie between two.",
+    ),
+    (
+        replace(POLICY, quiet_hours=("11:30-12:30",)),
+        replace(GOOD, is_erasure=True),
+        "wait",
+        "Waiting: no run begins from 11:30 to 12:30 (UTC).",
+    ),
 ]
 
 
