@@ -46,6 +46,16 @@ def predict_command(
         bool,
         typer.Option("--grpc", help=f"Ask over gRPC; without --url at {DEFAULT_GRPC_URL}."),
     ] = False,
+    authority: Annotated[
+        Path | None,
+        typer.Option("--ca", help="The authority that vouches for the server, not the system's."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="The caller's certificate, where the server asks for one.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Its key, where that is not in the same file.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that it may take in all.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -59,10 +69,13 @@ def predict_command(
 
         learnloop predict exams --learner 28400
 
+        learnloop predict exams --row '{"x": 1}' --url https://models.school:8501 --ca school.pem
+
     A learner's features are those that the feature service of the model's name gives now. The
     prediction is logged under a pseudonym where LEARNLOOP_PSEUDONYM_KEYS holds a key.
     """
-    from serving.client import PredictionClient
+    from serving.client import PredictionClient, Security
+    from serving.client.endpoint import Endpoint
 
     rows = [_row(text, f"--row {number}") for number, text in enumerate(row, 1)]
     if file is not None:
@@ -85,7 +98,17 @@ def predict_command(
             expected="grpc://host:port or grpcs://host:port",
             received=address,
         )
-    with PredictionClient(address, timeout=timeout) as client:
+    files = {"--ca": authority, "--certificate": certificate, "--key": key}
+    named = [option for option, path in files.items() if path is not None]
+    if named and not Endpoint.parse(address).is_encrypted:
+        raise UsageError(
+            "Files of TLS are of no use without TLS.",
+            where=", ".join(named),
+            expected="--url https://host:port or grpcs://host:port",
+            received=address,
+        )
+    security = Security(authority, certificate, key)
+    with PredictionClient(address, timeout=timeout, security=security) as client:
         answered = client.predict(
             model,
             rows,

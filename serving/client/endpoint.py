@@ -30,12 +30,24 @@ class Security:
     Args:
         authority: PEM of the authorities that may vouch for the server; the system's when None.
         certificate: PEM of the client's own certificate, where the server asks for one.
-        key: PEM of the certificate's key.
+        key: PEM of the certificate's key, where that is not in the certificate's file.
+
+    Raises:
+        UsageError: There is a key and no certificate.
     """
 
     authority: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and self.certificate is None:
+            raise UsageError(
+                "A key is of no use without its certificate.",
+                where=self.key,
+                expected="the caller's certificate and its key",
+                received="a key alone",
+            )
 
     def ssl_context(self) -> ssl.SSLContext:
         """Make what HTTPS connections are opened with.
@@ -55,15 +67,13 @@ class Security:
         """Read authorities, key and certificate, as gRPC takes them.
 
         Raises:
-            UsageError: A file is not there.
+            UsageError: A file is not there or not PEM.
         """
-        try:
-            authority, key, certificate = (
-                None if path is None else path.read_bytes()
-                for path in (self.authority, self.key, self.certificate)
-            )
-        except OSError as fault:
-            raise _unreadable(self, fault) from None
+        self.ssl_context()  # gRPC would only say that it cannot connect
+        authority, key, certificate = (
+            None if path is None else path.read_bytes()
+            for path in (self.authority, self.key or self.certificate, self.certificate)
+        )
         return authority, key, certificate
 
 

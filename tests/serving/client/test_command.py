@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from learnloop.cli.main import main
+from serving.server.app import ServerOptions
+from serving.server.security import TlsFiles
 from tests.servers import free_port
 from tests.serving.client.scripted import Scripted, rest_server, rpc_server
+from tests.serving.server.memory import serving
+from tests.serving.server.test_security import Authority
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -77,6 +81,75 @@ def test_no_server_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that this machine does not know."""
+    return Authority(tmp_path_factory.mktemp("school"))
+
+
+@pytest.fixture(scope="module")
+def encrypted(school: Authority) -> Iterator[dict[str, str]]:
+    """A server with TLS that asks who asks; its addresses by scheme."""
+    files = TlsFiles(school.files.certificate, school.files.key, school.root)
+    options = ServerOptions(host="localhost", rest_port=0, grpc_port=0, tls=files, drain_seconds=5)
+    with serving(options) as server:
+        ports = {"https": server.ports.rest, "grpcs": server.ports.grpc}
+        yield {scheme: f"{scheme}://localhost:{port}" for scheme, port in ports.items()}
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+@pytest.mark.parametrize("is_one_file", [False, True])
+def test_an_authority_of_ones_own(
+    scheme: str,
+    is_one_file: bool,
+    school: Authority,
+    encrypted: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["half", "--row", '{"x": 1}', "--url", encrypted[scheme], "--ca", str(school.root)]
+    shown = ["--certificate", str(school.both)]
+    if not is_one_file:
+        shown = ["--certificate", str(school.files.certificate), "--key", str(school.files.key)]
+    assert typed(capsys, *words, *shown) == (0, "y\n2.5\n", "")
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_who_is_not_trusted_or_does_not_show_who_asks(
+    scheme: str,
+    is_trusted: bool,
+    school: Authority,
+    encrypted: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["half", "--row", '{"x": 1}', "--url", encrypted[scheme], "--timeout", "1"]
+    words += ["--ca", str(school.root)] if is_trusted else ["--certificate", str(school.both)]
+    code, printed, said = typed(capsys, *words)
+    assert (code, printed) == (3, "")
+    assert "received: UNAVAILABLE: " in said
+    assert ("CERTIFICATE_VERIFY_FAILED" in said) is not is_trusted
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_files_that_are_no_certificates(
+    scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.pem").write_text("no certificate")
+    words = ["half", "--row", '{"x": 1}', "--url", f"{scheme}://localhost:1"]
+    for name, why in (
+        ("notes.pem", "[X509: NO_CERTIFICATE_OR_CRL_FOUND] no certificate or crl found (_ssl.c:"),
+        ("gone.pem", "No such file or directory\n"),
+    ):
+        code, printed, said = typed(capsys, *words, "--ca", str(tmp_path / name))
+        assert (code, printed) == (2, "")
+        assert said.startswith(
+            "The client's TLS files cannot be used.\n"
+            f"  where:    {tmp_path / name}\n"
+            "  expected: readable PEM files\n"
+            f"  received: {why}"
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -115,6 +188,20 @@ def test_no_server_there(capsys: pytest.CaptureFixture[str]) -> None:
             "  where:    --url\n"
             "  expected: grpc://host:port or grpcs://host:port\n"
             "  received: http://127.0.0.1:1\n",
+        ),
+        (
+            ["--row", '{"x": 1}', "--ca", "school.pem", "--certificate", "me.pem"],
+            "Files of TLS are of no use without TLS.\n"
+            "  where:    --ca, --certificate\n"
+            "  expected: --url https://host:port or grpcs://host:port\n"
+            "  received: http://127.0.0.1:8501\n",
+        ),
+        (
+            ["--row", '{"x": 1}', "--url", "https://localhost:1", "--key", "me.key"],
+            "A key is of no use without its certificate.\n"
+            "  where:    me.key\n"
+            "  expected: the caller's certificate and its key\n"
+            "  received: a key alone\n",
         ),
     ],
 )

@@ -156,9 +156,10 @@ class MemoryServable:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         definition = signatures.signature_def["serving_default"]
         definition.method_name = PREDICT
-        tensor = definition.inputs["x"]
-        tensor.name, tensor.dtype = "x:0", FLOAT
-        tensor.tensor_shape.dim.add(size=-1)
+        for side, name in ((definition.inputs, "x"), (definition.outputs, "y")):
+            tensor = side[name]
+            tensor.name, tensor.dtype = f"{name}:0", FLOAT
+            tensor.tensor_shape.dim.add(size=-1)
         self.meta_graph = signatures.SerializeToString()
 
     def submit(

@@ -61,23 +61,18 @@ ENDED = {
     "state": "END",
     "status": {"error_code": "NOT_FOUND", "error_message": "no saved_model.pb"},
 }
+NUMBERS = {
+    "dtype": "DT_FLOAT",
+    "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False},
+}
 METADATA = {
     "model_spec": {"name": "half", "signature_name": "", "version": "2"},
     "metadata": {
         "signature_def": {
             "signature_def": {
                 "serving_default": {
-                    "inputs": {
-                        "x": {
-                            "dtype": "DT_FLOAT",
-                            "tensor_shape": {
-                                "dim": [{"size": "-1", "name": ""}],
-                                "unknown_rank": False,
-                            },
-                            "name": "x:0",
-                        }
-                    },
-                    "outputs": {},
+                    "inputs": {"x": {**NUMBERS, "name": "x:0"}},
+                    "outputs": {"y": {**NUMBERS, "name": "y:0"}},
                     "method_name": "tensorflow/serving/predict",
                     "defaults": {},
                 }

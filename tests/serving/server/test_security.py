@@ -118,6 +118,8 @@ class Authority:
             blob.write_to_path(str(self.files.certificate), append=True)
         server.private_key_pem.write_to_path(str(self.files.key))
         self.caller = self.authority.issue_cert("caller.example")
+        self.both = folder / "caller.pem"
+        self.caller.private_key_and_cert_chain_pem.write_to_path(str(self.both))
 
     def channel(self, port: int, *, with_certificate: bool) -> grpc.Channel:
         pair = (
