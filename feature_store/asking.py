@@ -20,8 +20,8 @@ from feature_store.definitions import (
     View,
     project,
 )
-from feature_store.discovery import Definitions
 from feature_store.fields import EVENT_TIMESTAMP, Field, Sensitivity
+from feature_store.gathering import Definitions
 from learnloop.errors import UsageError
 
 Wanted = str | FeatureView | OnDemandFeatureView | FeatureProjection

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from feature_store.discovery import Definitions
 from feature_store.documents import (
     Document,
     describe_difference,
@@ -28,6 +27,7 @@ from feature_store.documents import (
     view_document,
 )
 from feature_store.fields import FeatureType
+from feature_store.gathering import Definitions
 from learnloop.errors import CorruptArtifact, UsageError
 from learnloop.settings import Settings
 from learnloop.store.local import explain_disk_faults

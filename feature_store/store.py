@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from feature_store.asking import Asked, Request, resolve
 from feature_store.definitions import FeatureService, FeatureView, View
-from feature_store.discovery import Definitions, find_definitions
+from feature_store.discovery import find_definitions
 from feature_store.documents import service_document, view_document
+from feature_store.gathering import Definitions
 from feature_store.registry import (
     Change,
     Registry,

@@ -15,8 +15,8 @@ def main(folder: Path) -> None:
     import pandas  # noqa: F401  # pyarrow brings it in; an import is no part of a join
 
     from feature_store.definitions import FeatureView
-    from feature_store.discovery import gather
     from feature_store.fields import Entity, FeatureType, Field
+    from feature_store.gathering import gather
     from feature_store.offline import history  # noqa: F401  # an import is no part of a join
     from feature_store.sources import ParquetSource
     from feature_store.store import FeatureStore

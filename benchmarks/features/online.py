@@ -30,8 +30,8 @@ from pyarrow import parquet
 
 from benchmarks.features.__main__ import EVIDENCE
 from feature_store.definitions import FeatureView
-from feature_store.discovery import gather
 from feature_store.fields import Entity, FeatureType, Field
+from feature_store.gathering import gather
 from feature_store.online.reading import OnlineReader
 from feature_store.sources import ParquetSource, PushSource
 from feature_store.store import FeatureStore

@@ -10,8 +10,8 @@ import pytest
 
 from feature_store.asking import PurposeRefused, resolve
 from feature_store.definitions import FeatureService, FeatureView
-from feature_store.discovery import gather
 from feature_store.fields import Entity, FeatureType, Field, Sensitivity
+from feature_store.gathering import gather
 from feature_store.store import FeatureStore
 from learnloop.errors import UsageError
 from learnloop.settings import Settings

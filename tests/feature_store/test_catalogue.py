@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from feature_store.catalogue import describe_definition, list_definitions
-from feature_store.discovery import gather
+from feature_store.gathering import gather
 from feature_store.store import FeatureStore
 from learnloop.errors import UsageError
 from learnloop.settings import Settings

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_store.discovery import find_definitions, gather
+from feature_store.discovery import find_definitions
+from feature_store.gathering import gather
 from feature_store.store import FeatureStore
 from learnloop.errors import UsageError
 from learnloop.settings import Settings, project_root

@@ -11,8 +11,8 @@ from pyarrow import parquet
 
 from feature_store.asking import PurposeRefused
 from feature_store.definitions import FeatureService, FeatureView, on_demand_feature_view
-from feature_store.discovery import gather
 from feature_store.fields import Entity, FeatureType, Field, Sensitivity
+from feature_store.gathering import gather
 from feature_store.offline.reading import SourceReader
 from feature_store.sources import ParquetSource
 from feature_store.store import FeatureStore

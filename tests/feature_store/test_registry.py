@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from feature_store.definitions import Definition
-from feature_store.discovery import gather
 from feature_store.fields import FeatureType, Field
+from feature_store.gathering import gather
 from feature_store.registry import Change, apply_definitions, plan_changes, read_registry
 from learnloop.errors import CorruptArtifact, LearnLoopError, UsageError
 from tests.feature_store.online.school_views import activity, attempts, pace, service

@@ -17,8 +17,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from feature_store.definitions import FeatureView
-from feature_store.discovery import gather
 from feature_store.fields import Entity, FeatureType, Field
+from feature_store.gathering import gather
 from feature_store.offline.joining import Cut
 from feature_store.sources import ParquetSource
 from feature_store.store import FeatureStore

@@ -186,8 +186,8 @@ def test_a_nanosecond_after_is_after(tmp_path: Path) -> None:
     import pyarrow.parquet as parquet
 
     from feature_store.definitions import FeatureView
-    from feature_store.discovery import gather
     from feature_store.fields import Entity, FeatureType, Field
+    from feature_store.gathering import gather
     from feature_store.sources import ParquetSource
     from feature_store.store import FeatureStore
     from learnloop.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from feature_store.discovery import gather
+from feature_store.gathering import gather
 from feature_store.store import FeatureStore
 from learnloop.settings import Settings, project_root
 from tests.feature_store.online.school_views import (

@@ -11,8 +11,8 @@ import pytest
 
 from feature_store.asking import PurposeRefused
 from feature_store.definitions import FeatureService
-from feature_store.discovery import gather
 from feature_store.fields import Sensitivity
+from feature_store.gathering import gather
 from feature_store.online.answering import MOST_ROWS, Answering
 from feature_store.store import FeatureStore, NotApplied
 from learnloop.errors import UsageError

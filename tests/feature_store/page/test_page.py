@@ -12,8 +12,8 @@ import pytest
 
 from feature_store.asking import PurposeRefused
 from feature_store.definitions import FeatureService
-from feature_store.discovery import gather
 from feature_store.fields import Sensitivity
+from feature_store.gathering import gather
 from feature_store.page import collect_page, render_page, write_page
 from feature_store.page.profile import Bar
 from feature_store.page.render import draw_bars
