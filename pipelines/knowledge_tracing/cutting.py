@@ -1,12 +1,12 @@
 """From whole sequences to windows that a network learns from and is judged by.
 
-A window is a row as a caller of the served model sends it: the history (`skills`, `responses`) and
-the skill asked next. It has one step more than its history; the label `correct` has one value for
-each step. A sequence longer than `longest` is cut into windows that overlap: the first `carried`
-steps of a later window are context, which the window before has predicted. The label is -1 there,
-and outside of training also at the first response of a sequence, which nothing precedes: every
-other response is predicted exactly once. The split is decided for whole sequences, before any is
-cut, so that no window crosses it.
+A window is a row as a caller of the served model sends it: the history (`skills`, `responses`), as
+of its end, and the skill asked next. It has one step more than its history; the label `correct` has
+one value for each step. A sequence longer than `longest` is cut into windows that overlap: the
+first `carried` steps of a later window are context, which the window before has predicted. The
+label is -1 there, and outside of training also at the first response of a sequence, which nothing
+precedes: every other response is predicted exactly once. The split is decided for whole sequences,
+before any is cut, so that no window crosses it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.knowledge_tracing.columns import AS_OF, LEARNER
 from pipelines.knowledge_tracing.repeated import Pairs, is_repeated
 from pipelines.knowledge_tracing.sequences import Integers, lengths_of, starts_of, steps_of
 
@@ -42,17 +43,20 @@ class Layout:
 def windows_schema() -> pa.Schema:
     """The columns of the examples.
 
-    ``sequence`` says where the window comes from. ``skills`` and ``responses`` (lists of equal
-    length) and ``next_skill`` are what serving takes. The lists ``correct``, the label (-1 where
-    nothing is predicted), and ``repeated``, 1 where a response repeats the row before because the
-    answer was stored once for each skill tag, have one value for each skill and the next one.
+    ``learner`` says where the window comes from: the file and the number of its sequence, which
+    names nobody. ``as_of`` is the number of responses before the one asked, in seconds since 1970:
+    the files tell the order of responses, not their times. ``skills`` and ``responses`` (lists of
+    equal length) and ``next_skill`` are what serving takes. The lists ``correct``, the label (-1
+    where nothing is predicted), and ``repeated``, 1 where a response repeats the row before because
+    the answer was stored once for each skill tag, have a value for each skill and the next one.
     """
     import pyarrow as pa
 
     numbers = pa.list_(pa.int64())
     return pa.schema(
         {
-            "sequence": pa.string(),
+            LEARNER: pa.string(),
+            AS_OF: pa.timestamp("us", "UTC"),
             "skills": pa.list_(pa.string()),
             "responses": numbers,
             "next_skill": pa.string(),
@@ -99,6 +103,7 @@ def cut_windows(
     )
     columns = [
         names.take(pa.array(row)),
+        pa.array((start + steps - 1) * 1_000_000).cast(pa.timestamp("us", "UTC")),
         _lists(skills.take(history), steps - 1),
         _lists(responses.take(history), steps - 1),
         skills.take(after),

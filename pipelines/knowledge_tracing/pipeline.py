@@ -6,6 +6,7 @@ from components.champion import load_champion
 from components.evaluate import evaluate
 from components.infra_validate import infra_validate
 from components.ingest import ingest
+from components.join_features import join_features
 from components.push import push
 from components.reference import load_reference
 from components.register import register
@@ -15,11 +16,13 @@ from components.transform import transform
 from components.validate import validate
 from learnloop.component import CodeReference, File
 from learnloop.pipeline import pipeline
+from pipelines.knowledge_tracing.columns import LEARNER
 from pipelines.knowledge_tracing.features import LABEL
 from pipelines.knowledge_tracing.windows import windows
 
 NAME = "knowledge_tracing"
 FOLDER = "pipelines/knowledge_tracing"
+SERVICE = "pipelines.knowledge_tracing.feature_views:knowledge_tracing"
 STEEPEST = 5.0
 """The longest gradient: a long sequence must not undo what the batches before it learned."""
 
@@ -55,18 +58,18 @@ def knowledge_tracing(
     """
     raw = ingest(source=source, layout="knowledge_tracing")
     cut = windows(raw.records, fold=fold, longest=longest, carried=carried)
-    described = statistics(cut.examples, leave_out=("sequence",))
+    joined = join_features(cut.entities, cut.features, service=CodeReference(SERVICE))
+    described = statistics(joined.examples)
     earlier = load_reference(described.statistics, name=NAME)
     checked = validate(
         described.statistics,
-        cut.examples,
+        joined.examples,
         earlier.reference,
         schema_file=File(f"{FOLDER}/schema.pbtxt"),
         expectations=File(f"{FOLDER}/expectations.json"),
-        hidden=("sequence",),
     )
     features = transform(
-        cut.examples,
+        joined.examples,
         checked.schema,
         preprocessing=CodeReference("pipelines.knowledge_tracing.features:preprocessing_fn"),
     )
@@ -89,15 +92,15 @@ def knowledge_tracing(
     champion = load_champion(name=NAME)
     judged = evaluate(
         trained.model,
-        cut.examples,
+        joined.examples,
         champion.champion,
         label=LABEL,
         without="repeated",
-        learner="sequence",
+        learner=LEARNER,
         min_auc=min_auc,
     )
-    tried = infra_validate(trained.model, judged.blessing, cut.examples, name=NAME)
+    tried = infra_validate(trained.model, judged.blessing, joined.examples, name=NAME)
     registered = register(
-        trained.model, tried.infra_blessing, judged.evaluation, cut.examples, name=NAME
+        trained.model, tried.infra_blessing, judged.evaluation, joined.examples, name=NAME
     )
-    push(trained.model, registered.registered, cut.examples)
+    push(trained.model, registered.registered, joined.examples)

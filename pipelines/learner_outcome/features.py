@@ -4,7 +4,7 @@ Every figure is cut at the day twice: an event counts if it happened by then (cl
 registrations) and a mark if it was *known* by then, ``marking_days`` after the submission. Who is
 on the roll is decided as the platform would decide it on that day. The end of the course
 (``final_result``) gives the label and nothing else; ``date_unregistration`` tells only who has left
-by the day.
+by the day. While a course still runs there is no end, and no label.
 
 A *standing* is the share of the presentation's roll that has no more of something. It compares
 learners with their own cohort, so that a module that changes its assessments or its site does not
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 LABEL = "fails_or_withdraws"
 LEARNER = "learner"
+KEYS = ("code_module", "code_presentation", LEARNER)
+"""What names an enrolment."""
+
+VIEW = "enrolment_day"
+"""The feature view that these features are kept and asked for in."""
+
+AS_OF = "as_of"
+"""Its time: the end of the day."""
 
 FEATURES = (
     "mean_score",
@@ -84,7 +92,8 @@ _EDUCATION = (
 
 _ROLL = """
     SELECT info.*,
-           NOT (final_result = 'Withdrawn' AND date_unregistration IS NULL) AS is_known
+           CASE WHEN NOT (final_result = 'Withdrawn' AND date_unregistration IS NULL)
+                THEN final_result IN ('Fail', 'Withdrawn') END AS fails_or_withdraws
     FROM studentInfo AS info
     JOIN studentRegistration USING (code_module, code_presentation, id_student)
     WHERE date_registration <= $day
@@ -92,7 +101,7 @@ _ROLL = """
       AND list_contains($presentations, code_presentation)
 """
 """Who is on the roll that day. A withdrawal without a date cannot be placed in time: such a learner
-is in the cohort, as they were on the platform's roll, and is no example."""
+is in the cohort, as they were on the platform's roll, and has no label."""
 
 _MARKS = """
     SELECT code_module, code_presentation, id_student,
@@ -168,6 +177,24 @@ _FIGURES = """
 
 
 def enrolment_features(
+    tables: Mapping[str, Path], presentations: Sequence[str], day: int, marking_days: int = 0
+) -> pa.Table:
+    """Compute the features, label and slices of every enrolment that is learned from or judged by.
+
+    Args:
+        tables: Parquet files by raw table, at least those of :data:`TABLES`.
+        presentations: The presentations wanted, for example ``2013J``.
+        day: The day of the course, counted from its first day.
+        marking_days: Days from a submission until its mark is known.
+
+    Returns:
+        The rows of :func:`roll_features` that have a label.
+    """
+    rows = roll_features(tables, presentations, day, marking_days)
+    return rows.filter(rows[LABEL].is_valid())
+
+
+def roll_features(
     tables: Mapping[str, Path],
     presentations: Sequence[str],
     day: int,
@@ -185,8 +212,8 @@ def enrolment_features(
 
     Returns:
         A row for each enrolment, ordered by presentation, module and learner: ``learner`` (int64),
-        the :data:`FEATURES` (float32), the :data:`LABEL` (int64, 1 for Fail or Withdrawn) and the
-        :data:`SLICES` (strings).
+        the :data:`FEATURES` (float32), the :data:`LABEL` (int64, 1 for Fail or Withdrawn, null
+        where that is not known) and the :data:`SLICES` (strings).
     """
     import tempfile
 
@@ -216,7 +243,7 @@ def _query(file: str) -> str:
     columns = [
         f"CAST(id_student AS BIGINT) AS {LEARNER}",
         *(f"CAST({name} AS FLOAT) AS {name}" for name in FEATURES),
-        f"CAST(final_result IN ('Fail', 'Withdrawn') AS BIGINT) AS {LABEL}",
+        f"CAST({LABEL} AS BIGINT) AS {LABEL}",
         *(f"coalesce({name}, 'unknown') AS {name}" for name in SLICES),
     ]
     ranks = [
@@ -231,7 +258,6 @@ def _query(file: str) -> str:
                  compared AS (SELECT *, {", ".join(ranks)} FROM figures)
             SELECT {", ".join(columns)}
             FROM compared
-            WHERE is_known
             ORDER BY code_presentation, code_module, id_student
         ) TO '{file}'
     """  # noqa: S608 (every part is a constant of this module; the file's folder is our own)

@@ -6,6 +6,7 @@ from components.champion import load_champion
 from components.evaluate import evaluate
 from components.infra_validate import infra_validate
 from components.ingest import ingest
+from components.join_features import join_features
 from components.push import push
 from components.reference import load_reference
 from components.register import register
@@ -15,11 +16,12 @@ from components.transform import transform
 from components.validate import validate
 from learnloop.component import CodeReference, File
 from learnloop.pipeline import pipeline
-from pipelines.learner_outcome.examples import enrolment_examples
+from pipelines.learner_outcome.enrolments import enrolments
 from pipelines.learner_outcome.features import LABEL, LEARNER, PROTECTED, SLICES
 
 NAME = "learner_outcome"
 FOLDER = "pipelines/learner_outcome"
+SERVICE = "pipelines.learner_outcome.feature_views:learner_outcome"
 
 SPLITS_APART = 0.3
 """The share of a column's values that may lie elsewhere in the test's term than in those before:
@@ -58,7 +60,7 @@ def learner_outcome(
         min_auc: The least AUC on the test presentations.
     """
     raw = ingest(source=source, layout="oulad")
-    enrolments = enrolment_examples(
+    known = enrolments(
         raw.records,
         day=day,
         marking_days=marking_days,
@@ -67,11 +69,12 @@ def learner_outcome(
         since=since,
         until=until,
     )
-    described = statistics(enrolments.examples)
+    joined = join_features(known.entities, known.features, service=CodeReference(SERVICE))
+    described = statistics(joined.examples)
     earlier = load_reference(described.statistics, name=NAME)
     checked = validate(
         described.statistics,
-        enrolments.examples,
+        joined.examples,
         earlier.reference,
         schema_file=File(f"{FOLDER}/schema.pbtxt"),
         expectations=File(f"{FOLDER}/expectations.json"),
@@ -79,7 +82,7 @@ def learner_outcome(
         skew_threshold=SPLITS_APART,
     )
     features = transform(
-        enrolments.examples,
+        joined.examples,
         checked.schema,
         preprocessing=CodeReference("pipelines.learner_outcome.preprocessing:preprocess"),
     )
@@ -95,7 +98,7 @@ def learner_outcome(
     champion = load_champion(name=NAME)
     judged = evaluate(
         trained.model,
-        enrolments.examples,
+        joined.examples,
         champion.champion,
         label=LABEL,
         slices=SLICES,
@@ -103,8 +106,8 @@ def learner_outcome(
         learner=LEARNER,
         min_auc=min_auc,
     )
-    tried = infra_validate(trained.model, judged.blessing, enrolments.examples, name=NAME)
+    tried = infra_validate(trained.model, judged.blessing, joined.examples, name=NAME)
     registered = register(
-        trained.model, tried.infra_blessing, judged.evaluation, enrolments.examples, name=NAME
+        trained.model, tried.infra_blessing, judged.evaluation, joined.examples, name=NAME
     )
-    push(trained.model, registered.registered, enrolments.examples)
+    push(trained.model, registered.registered, joined.examples)

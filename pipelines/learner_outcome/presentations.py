@@ -88,15 +88,7 @@ def choose_by_time(
     Raises:
         UsageError: The span is none, or there is nothing to learn from or to judge by.
     """
-    begin = parse_moment(since, "parameter 'since'")
-    end = parse_moment(until, "parameter 'until'")
-    if begin >= end:
-        raise UsageError(
-            "The span ends before it begins.",
-            where="parameters 'since' and 'until'",
-            expected=f"until after {since}",
-            received=until,
-        )
+    begin, end = _span(since, until)
     known = {
         name: datetime(day.year, day.month, day.day, tzinfo=UTC)
         for name, day in outcomes_known(records).items()
@@ -116,3 +108,40 @@ def choose_by_time(
                 next="take another span, or bring the source up to date",
             )
     return train, judged
+
+
+def days_ended(since: str, until: str) -> list[date]:
+    """List the days that a schedule has to make up for: a day ends when the next one begins.
+
+    Args:
+        since: The moment after which a day must end, in ISO 8601; for the last day alone, empty.
+        until: The last moment at which it may end.
+
+    Returns:
+        The dates with which the days after them begin, in order.
+
+    Raises:
+        UsageError: The span is none.
+
+    Example:
+        >>> days_ended("2014-12-01", "2014-12-03T06:00")
+        [datetime.date(2014, 12, 2), datetime.date(2014, 12, 3)]
+    """
+    last = parse_moment(until, "parameter 'until'").date()
+    if not since:
+        return [last]
+    begin, _ = _span(since, until)
+    return [begin.date() + timedelta(days=n) for n in range(1, (last - begin.date()).days + 1)]
+
+
+def _span(since: str, until: str) -> tuple[datetime, datetime]:
+    begin = parse_moment(since, "parameter 'since'")
+    end = parse_moment(until, "parameter 'until'")
+    if begin >= end:
+        raise UsageError(
+            "The span ends before it begins.",
+            where="parameters 'since' and 'until'",
+            expected=f"until after {since}",
+            received=until,
+        )
+    return begin, end

@@ -284,7 +284,7 @@ def test_a_backfill_of_two_terms_takes_two_spans_of_the_data(
         told = wait_for_end(home, f"learner_outcome~{name}")
         assert told.status == "done", [one.reasons for one in ledger.executions(told.id)]
         steps = {one.step: one for one in ledger.executions(told.id)}
-        (examples,) = ledger.outputs(steps["enrolment_examples"].id)
+        (examples,) = ledger.outputs(steps["join_features"].id)
         learned_from = examples.metadata["train_presentations"]
         taken.append((told.cause, learned_from, examples.metadata["test_presentations"]))
     assert taken == [

@@ -40,7 +40,7 @@ def intervals_of(dag: DAG, since: datetime, until: datetime) -> list[DataInterva
 
 
 def parameters_of(dag: DAG, interval: DataInterval, run_type: str) -> dict[str, Any]:
-    task = dag.get_task("enrolment_examples")
+    task = dag.get_task("enrolments")
     assert isinstance(task, StepOperator)
     run = SimpleNamespace(
         run_type=run_type,

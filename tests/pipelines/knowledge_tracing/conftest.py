@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 
 from components.ingest import ingest
+from components.join_features import join_features
 from components.train import train
 from components.transform import transform
 from learnloop.artifacts import Examples, Model, Records, Schema, TransformGraph
 from learnloop.component import CodeReference, Context
+from pipelines.knowledge_tracing.pipeline import SERVICE
 from pipelines.knowledge_tracing.windows import windows
 
 Sequences = Sequence[tuple[Sequence[str], Sequence[int]]]
@@ -51,6 +53,15 @@ def ingested(source: Path, folder: Path) -> Records:
     return records
 
 
+def make_examples(records: Records, folder: Path, **parameters: int) -> Examples:
+    """What the pipeline learns from: windows, with their history from the feature view."""
+    entities, examples = (Examples.create(folder / name) for name in ("entities", "examples"))
+    features = Records.create(folder / "features")
+    windows.function(records, entities, features, context=Context.for_test(folder), **parameters)
+    join_features.function(entities, features, examples, service=CodeReference(SERVICE))
+    return examples
+
+
 def random_sequences(count: int, seed: int, longest: int = 12, skills: int = 5) -> Sequences:
     """Learners who do better the more often they have met a skill."""
     generator = np.random.default_rng(seed)
@@ -82,9 +93,8 @@ def train_model(
 
     folder.mkdir(exist_ok=True)
     context = Context.for_test(folder)
-    examples = Examples.create(folder / "examples")
     records = as_records(folder / "records", partitions)
-    windows.function(records, examples, longest=8, carried=4, context=context)
+    examples = make_examples(records, folder, longest=8, carried=4)
     schema = Schema.create(folder / "schema")
     text = (FOLDER / "schema.pbtxt").read_text()
     schema.write(text_format.Parse(text, schema_pb2.Schema()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,8 @@ def test_a_short_sequence_is_one_window() -> None:
     window = cut_windows(as_batch([(["7", "7", "9"], [1, 0, 1])], "test"))
     assert window.to_pylist() == [
         {
-            "sequence": "test/0",
+            "learner": "test/0",
+            "as_of": datetime(1970, 1, 1, second=2, tzinfo=UTC),
             "skills": ["7", "7"],
             "responses": [1, 0],
             "next_skill": "9",
@@ -58,7 +60,7 @@ def test_every_response_but_the_first_is_predicted_once(
     seen: Counter[tuple[int, int]] = Counter()
     ends: dict[int, int] = {}
     for row in rows:
-        number = int(row["sequence"].partition("/")[2])
+        number = int(row["learner"].partition("/")[2])
         skills, responses = sequences[number]
         steps = len(row["correct"])
         start = ends[number] - carried if number in ends else 0
@@ -70,6 +72,7 @@ def test_every_response_but_the_first_is_predicted_once(
                 assert label == responses[step]
                 seen[number, step] += 1
         ends[number] = start + steps
+        assert row["as_of"].timestamp() == ends[number] - 1
     assert seen == Counter(
         (number, step)
         for number, (skills, _) in enumerate(sequences)

@@ -9,15 +9,16 @@ def test_the_graph_runs_from_ingest_to_push() -> None:
         "ingest": set(),
         "load_champion": set(),
         "windows": {"ingest"},
-        "statistics": {"windows"},
+        "join_features": {"windows"},
+        "statistics": {"join_features"},
         "load_reference": {"statistics"},
-        "validate": {"statistics", "windows", "load_reference"},
-        "transform": {"windows", "validate"},
+        "validate": {"statistics", "join_features", "load_reference"},
+        "transform": {"join_features", "validate"},
         "train": {"transform", "validate"},
-        "evaluate": {"train", "windows", "load_champion"},
-        "infra_validate": {"train", "evaluate", "windows"},
-        "register": {"train", "infra_validate", "evaluate", "windows"},
-        "push": {"train", "register", "windows"},
+        "evaluate": {"train", "join_features", "load_champion"},
+        "infra_validate": {"train", "evaluate", "join_features"},
+        "register": {"train", "infra_validate", "evaluate", "join_features"},
+        "push": {"train", "register", "join_features"},
     }
     assert graph.node("train").arguments["hyperparameters"] == {"units": 64, "dropout": 0.4}
     assert graph.node("train").arguments["patience"] == 10

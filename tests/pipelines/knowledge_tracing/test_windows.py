@@ -6,29 +6,25 @@ import numpy as np
 import pytest
 
 from learnloop.artifacts import Examples
-from learnloop.component import Context
 from learnloop.errors import UsageError
-from pipelines.knowledge_tracing.windows import windows
 from tests.pipelines.knowledge_tracing.conftest import (
     PARTITIONS,
     Sequences,
     as_records,
     ingested,
+    make_examples,
     random_sequences,
 )
 
 
 def cut(folder: Path, partitions: dict[str, Sequences], **parameters: int) -> Examples:
-    examples = Examples.create(folder / "examples")
-    records = as_records(folder / "records", partitions)
-    windows.function(records, examples, context=Context.for_test(folder), **parameters)
-    return examples
+    return make_examples(as_records(folder / "records", partitions), folder, **parameters)
 
 
 def test_windows_of_one_sequence_are_never_in_two_splits(tmp_path: Path) -> None:
     long = random_sequences(80, seed=5, longest=60)
     examples = cut(tmp_path, {"train": long, "test": long[:20]}, longest=10, carried=3)
-    names = [set(examples.table(split)["sequence"].to_pylist()) for split in examples.names]
+    names = [set(examples.table(split)["learner"].to_pylist()) for split in examples.names]
     assert examples.names == ("train", "validation", "test")
     assert sum(map(len, names)) == len(set.union(*names)) == 100
     assert sum(examples.counts.values()) > 300
@@ -91,9 +87,7 @@ def test_every_prediction_of_the_protocol_is_made_once(
     real_data: Path, tmp_path: Path, folder: str, learned: int, validated: int, tested: int
 ) -> None:
     """Interactions less the first of each sequence; training has those, but for length 1."""
-    examples = Examples.create(tmp_path / "examples")
-    context = Context.for_test(tmp_path)
-    windows.function(ingested(real_data / "kt" / folder, tmp_path), examples, context=context)
+    examples = make_examples(ingested(real_data / "kt" / folder, tmp_path), tmp_path)
     labels = {
         split: examples.table(split, ["correct"]).column(0).combine_chunks().flatten().to_numpy()
         for split in examples.names

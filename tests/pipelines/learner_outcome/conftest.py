@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.ingest import ingest
-from learnloop.artifacts import Records
-from learnloop.component import Context
+from components.join_features import join_features
+from learnloop.artifacts import Examples, Records
+from learnloop.component import CodeReference, Context
+from pipelines.learner_outcome.enrolments import enrolments
+from pipelines.learner_outcome.pipeline import SERVICE
 
 Tables = dict[str, Path]
+
+
+def make_examples(records: Records, folder: Path, **parameters: Any) -> Examples:
+    """What the pipeline learns from: enrolments, with their features from the feature view."""
+    entities, examples = (Examples.create(folder / name) for name in ("entities", "examples"))
+    features = Records.create(folder / "features")
+    enrolments.function(records, entities, features, **parameters)
+    join_features.function(entities, features, examples, service=CodeReference(SERVICE))
+    return examples
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 import pytest
 
-from learnloop.artifacts import Examples, Records
-from pipelines.learner_outcome.examples import enrolment_examples
+from learnloop.artifacts import Records
 from pipelines.learner_outcome.features import FEATURES, LABEL, SLICES, enrolment_features
+from tests.pipelines.learner_outcome.conftest import make_examples
 
 pytestmark = pytest.mark.xdist_group("real oulad")
 DAY = 60
@@ -83,8 +83,7 @@ def late(table: pa.Table, column: str) -> Any:
 
 
 def test_the_protocol_is_reproduced(real_records: Records, tmp_path: Path) -> None:
-    examples = Examples.create(tmp_path / "examples")
-    enrolment_examples.function(real_records, examples)
+    examples = make_examples(real_records, tmp_path)
     tables = {name: examples.table(name) for name in examples.names}
     training = pa.concat_tables([tables["train"], tables["validation"]])
     assert training.num_rows == 17_525

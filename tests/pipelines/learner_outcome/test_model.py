@@ -50,7 +50,8 @@ def test_the_graph_runs_from_ingest_to_push() -> None:
     assert list(graph.nodes) == [
         "ingest",
         "load_champion",
-        "enrolment_examples",
+        "enrolments",
+        "join_features",
         "statistics",
         "load_reference",
         "validate",
@@ -61,8 +62,8 @@ def test_the_graph_runs_from_ingest_to_push() -> None:
         "register",
         "push",
     ]
-    assert graph.nodes["enrolment_examples"].arguments["day"] == 30
-    assert graph.nodes["enrolment_examples"].arguments["marking_days"] == 14
+    assert graph.nodes["enrolments"].arguments["day"] == 30
+    assert graph.nodes["enrolments"].arguments["marking_days"] == 14
 
 
 def rows(count: int, seed: int) -> pa.Table:

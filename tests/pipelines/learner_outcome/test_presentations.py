@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from components.engines.readers.oulad import table_schema
-from learnloop.artifacts import Examples, Records
+from learnloop.artifacts import Records
 from learnloop.errors import UsageError
-from pipelines.learner_outcome.examples import enrolment_examples
 from pipelines.learner_outcome.presentations import choose_by_time, outcomes_known
+from tests.pipelines.learner_outcome.conftest import make_examples
 
 LENGTHS: dict[tuple[str, str], int | None] = {
     ("AAA", "2013J"): 268,
@@ -103,12 +103,7 @@ MISTAKES = {
 def test_a_mistake_in_a_span_is_explained(name: str, tmp_path: Path) -> None:
     (since, until), message = MISTAKES[name]
     with pytest.raises(UsageError) as caught:
-        enrolment_examples.function(
-            courses(tmp_path, LENGTHS),
-            Examples.create(tmp_path / "examples"),
-            since=since,
-            until=until,
-        )
+        make_examples(courses(tmp_path, LENGTHS), tmp_path, since=since, until=until)
     assert str(caught.value) == message
 
 
@@ -138,9 +133,9 @@ def test_the_default_protocol_is_the_span_of_its_last_term(
     real_records: Records, tmp_path: Path
 ) -> None:
     """July to June of 2014J: the same rows as by name, and the counts of the data's README."""
-    by_span, by_name = (Examples.create(tmp_path / name) for name in ("span", "name"))
-    enrolment_examples.function(real_records, by_span, since="2014-10-01", until="2015-07-01")
-    enrolment_examples.function(real_records, by_name)
+    span = {"since": "2014-10-01", "until": "2015-07-01"}
+    by_span = make_examples(real_records, tmp_path / "span", **span)
+    by_name = make_examples(real_records, tmp_path / "name")
     assert by_span.content_digest() == by_name.content_digest()
     counts = by_span.counts
     assert counts["train"] + counts["validation"] == 17_525

@@ -13,8 +13,8 @@ from components.train import train
 from components.transform import transform
 from learnloop.artifacts import Examples, Model, Records, Schema, TransformGraph
 from learnloop.component import CodeReference, Context
-from pipelines.learner_outcome.examples import enrolment_examples
 from pipelines.learner_outcome.features import FEATURES, LABEL
+from tests.pipelines.learner_outcome.conftest import make_examples
 
 CURATED = Path(__file__).parents[3] / "pipelines" / "learner_outcome" / "schema.pbtxt"
 
@@ -28,8 +28,7 @@ def test_five_seeds_on_the_test_presentation(
     import tensorflow as tf
     from sklearn.metrics import roc_auc_score
 
-    examples = Examples.create(tmp_path / "examples")
-    enrolment_examples.function(real_records, examples, marking_days=marking_days)
+    examples = make_examples(real_records, tmp_path, marking_days=marking_days)
     schema = Schema.create(tmp_path / "schema")
     schema.write(text_format.Parse(CURATED.read_text(), schema_pb2.Schema()))
     graph = TransformGraph.create(tmp_path / "graph")

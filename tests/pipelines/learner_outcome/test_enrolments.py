@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from components.engines.readers.oulad import table_schema
-from learnloop.artifacts import Examples, Records
+from learnloop.artifacts import Records
 from learnloop.errors import UsageError
-from pipelines.learner_outcome.examples import enrolment_examples, split_by_presentation
+from pipelines.learner_outcome.enrolments import split_by_presentation
+from tests.pipelines.learner_outcome.conftest import make_examples
 
 
 def enrolments() -> pa.Table:
@@ -78,5 +79,5 @@ def test_a_mistake_is_explained(name: str, tmp_path: Path) -> None:
     records.write("courses", pa.Table.from_pylist(courses, table_schema("courses")))
     parameters, message = MISTAKES[name]
     with pytest.raises(UsageError) as error:
-        enrolment_examples.function(records, Examples.create(tmp_path / "examples"), **parameters)
+        make_examples(records, tmp_path, **parameters)
     assert str(error.value) == message

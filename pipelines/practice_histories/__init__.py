@@ -1,0 +1,1 @@
+"""What each learner has practised, for the feature store."""
