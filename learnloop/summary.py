@@ -19,6 +19,7 @@ from learnloop.artifacts import (
 )
 from learnloop.errors import CorruptArtifact
 from learnloop.ledger import ArtifactRecord, ExecutionRecord, Ledger, RunRecord, open_ledger
+from learnloop.ledger.erasing import erased_since, tell_erased
 from learnloop.settings import Settings
 from learnloop.store import open_store
 
@@ -32,12 +33,14 @@ class RunSummary:
         steps: Its steps in order.
         outputs: Artifacts by ``step.output``.
         documents: Documents of evaluations, blessings and versions, by ``step.output``.
+        erased: What was made of rows of a person who was erased since, by ``step.output``.
     """
 
     run: RunRecord
     steps: tuple[ExecutionRecord, ...]
     outputs: dict[str, ArtifactRecord]
     documents: dict[str, dict[str, Any]]
+    erased: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The object that scripts read."""
@@ -65,6 +68,7 @@ class RunSummary:
             },
             "artifacts": {name: record.uri for name, record in self.outputs.items()},
             "model": self.model,
+            "erased": self.erased,
         }
 
     @property
@@ -136,4 +140,10 @@ def summarise_run(run_id: str, settings: Settings) -> RunSummary:
                     documents[name] = kinds[record.type].open(store.fetch(record.uri)).load()
                 except CorruptArtifact:
                     continue  # collected as garbage since; the ledger's facts still stand
-    return RunSummary(run, steps, outputs, documents)
+    marked = erased_since(ledger, [record.id for record in outputs.values()])
+    erased = {
+        name: tell_erased(*marked[record.id])
+        for name, record in outputs.items()
+        if record.id in marked
+    }
+    return RunSummary(run, steps, outputs, documents, erased)

@@ -26,6 +26,8 @@ class Artifact:
     """
 
     summary: ClassVar[str] = "A folder of files."
+    holds_rows: ClassVar[bool] = True
+    """Whether rows of single people are in it, so that it goes when one of them is erased."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.path = path

@@ -19,6 +19,7 @@ class Statistics(Artifact):
     """TensorFlow Data Validation statistics by split."""
 
     summary = "TFDV statistics by split."
+    holds_rows = False
 
     def write(self, split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> None:
         """Write one split's statistics.
@@ -66,6 +67,7 @@ class Schema(Artifact):
     """A TensorFlow Metadata schema: the features expected, their types and domains."""
 
     summary = "A TFMD schema (text)."
+    holds_rows = False
 
     def write(self, schema: schema_pb2.Schema) -> None:
         """Write the schema.
@@ -95,6 +97,7 @@ class TransformGraph(Artifact):
     """A TensorFlow Transform graph: a ``TFTransformOutput`` folder."""
 
     summary = "A TensorFlow Transform graph."
+    holds_rows = False
 
     def load(self) -> tft.TFTransformOutput:
         """Open it with TensorFlow Transform."""
@@ -112,6 +115,7 @@ class Model(Artifact):
     """
 
     summary = "A trained model, with its SavedModel over raw features."
+    holds_rows = False
 
     @property
     def saved_model(self) -> Path:
@@ -133,6 +137,8 @@ class Model(Artifact):
 
 class _Document(Artifact):
     """One JSON document."""
+
+    holds_rows = False
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Write the document.

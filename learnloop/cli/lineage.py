@@ -9,6 +9,7 @@ import typer
 from learnloop.cli.output import print_json
 from learnloop.errors import UsageError
 from learnloop.ledger import ArtifactRecord, Ledger
+from learnloop.ledger.erasing import erased_since, tell_erased
 
 
 def lineage(
@@ -40,6 +41,7 @@ def lineage(
 def _trace(record: ArtifactRecord, ledger: Ledger) -> dict[str, Any]:
     made_by = ledger.producer(record.id)
     run = ledger.run(made_by.run_id)
+    erased = erased_since(ledger, [record.id]).get(record.id)
     return {
         "artifact": f"{made_by.step}.{record.output}",
         "type": record.type.rpartition(":")[2],
@@ -47,12 +49,14 @@ def _trace(record: ArtifactRecord, ledger: Ledger) -> dict[str, Any]:
         "uri": record.uri,
         "run_id": run.id,
         "git_commit": run.git_commit,
+        "erased": tell_erased(*erased) if erased else None,
         "inputs": [_trace(source, ledger) for _, source in ledger.inputs(made_by.id)],
     }
 
 
 def _print_tree(tree: dict[str, Any], indent: str) -> None:
     digest = tree["content_digest"][:12]
-    print(f"{indent}{tree['artifact']} ({tree['type']} {digest}, {tree['run_id']})")
+    told = ", ".join(filter(None, (f"{tree['type']} {digest}", tree["run_id"], tree["erased"])))
+    print(f"{indent}{tree['artifact']} ({told})")
     for source in tree["inputs"]:
         _print_tree(source, indent + "  ")

@@ -53,6 +53,8 @@ def _show_run(name: str, settings: Settings, as_json: bool) -> None:
     for step in summary.steps:
         for reason in step.reasons:
             print(f"{step.step}: {reason}")
+    for name, what in summary.erased.items():
+        print(f"{name}: {what}")
     model = document["model"]
     if model:
         print(f"model: {model['name']} version {model['version']} {model['published_path'] or ''}")

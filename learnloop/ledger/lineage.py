@@ -55,8 +55,11 @@ def input_of_last_run(
 
 
 def _inputs(name: str, kind: str) -> sa.Select[tuple[object, ...]]:
+    producer = executions.alias("producer")
     return (
         sa.select(artifacts)
+        .join(producer, producer.c.id == artifacts.c.execution_id)
+        .where(producer.c.location.is_not(None))  # a person was erased, and files with them
         .join(uses, uses.c.artifact_id == artifacts.c.id)
         .join(executions, executions.c.id == uses.c.execution_id)
         .join(runs, runs.c.id == executions.c.run_id)
