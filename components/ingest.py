@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.engines.readers import Options, Rejects, digest_source, open_source
 from components.engines.readers.ahead import read_ahead
+from feature_store.erased import load_erased
 from learnloop.artifacts import Records
 from learnloop.component import Context, Output, Resources, component
 from learnloop.errors import GateRefused, UsageError
@@ -21,13 +22,15 @@ QUARANTINE = "rejected"
 
 
 def resolve_source(parameters: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
-    """Tell what the source holds now, which enters the cache key.
+    """Tell what the source holds now and who was erased, which enters the cache key.
 
     Args:
         parameters: The step's parameters.
-        settings: Not needed: a path is relative to the project's root.
+        settings: Names the ledger, which knows who was erased.
     """
-    return digest_source(parameters["source"], parameters["layout"])
+    found = digest_source(parameters["source"], parameters["layout"])
+    erased = load_erased(settings)
+    return {**found, "erased": erased.digest} if erased else found
 
 
 @component(resolve=resolve_source, resources=Resources(memory_gib=2.0, retries=2))
@@ -43,6 +46,8 @@ def ingest(
     context: Context,
 ) -> None:
     """Read a source into raw tables, and set rows aside that cannot be read.
+
+    Rows of people who were erased are left out, whatever the source still has of them.
 
     Args:
         records: The accepted rows, by table, in the order of the source.
@@ -71,9 +76,13 @@ def ingest(
     options = Options(types=types or {}, key=key)
     tables = open_source(source, layout, scratch=context.scratch, options=options)
     spool = context.scratch / "rejects.arrow"
-    with Rejects(spool) as rejects:
+    erased = load_erased(context.settings)
+    with Rejects(spool, erased.are_named_in if erased else None) as rejects:
         for table in tables:
-            batches = _counted(table.read(rejects), table.name, context)
+            batches = table.read(rejects)
+            if erased:
+                batches = map(erased.without, batches)
+            batches = _counted(batches, table.name, context)
             records.write(table.name, batches, schema=table.schema)
     refused = rejects.counts
     quarantine.write(QUARANTINE, rejects.batches(), schema=rejects.schema)

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     features: tuple[str, ...] = Field(("pipelines",), description="Packages with feature views.")
     features_online: str = Field("", description="redis://host:port/number; SQLite if empty.")
     features_fallback: bool = Field(False, description="Keep SQLite in step, for Redis' absence.")
+    learner_columns: tuple[str, ...] = Field(
+        (), description="Columns that name a learner, beside learner and id_student."
+    )
     dags: Path = Field(Path("dags"), description="Airflow's DAG files.")
     retrain_delays: tuple[PositiveFloat, ...] = Field(
         (2.0, 10.0, 60.0),
@@ -100,6 +103,12 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         """The ledger's SQLAlchemy URL."""
         return self.ledger or f"sqlite:///{self.home_folder / 'ledger.db'}"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger already, which a file of SQLite need not be."""
+        is_file = not self.ledger or self.ledger.startswith("sqlite:///")
+        return not is_file or Path(self.ledger_url.removeprefix("sqlite:///")).exists()
 
     @property
     def mlflow_uri(self) -> str:

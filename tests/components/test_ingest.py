@@ -10,9 +10,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from components.ingest import ingest, resolve_source
+from feature_store.erased import list_as_erased
+from feature_store.pseudonyms import load_keyring
 from learnloop.artifacts import Records
 from learnloop.component import Context
 from learnloop.errors import GateRefused, UsageError
+from learnloop.ledger import open_ledger
 from learnloop.settings import Settings
 
 
@@ -316,3 +319,32 @@ def test_a_database_is_read_anew_every_time(
     first, second = (resolve_source(parameters, Settings()) for _ in range(2))
     assert first["undigested"] == "a database is read anew at every run"
     assert first != second
+
+
+def erase(settings: Settings, monkeypatch: pytest.MonkeyPatch, learner: str) -> None:
+    monkeypatch.setenv("LEARNLOOP_PSEUDONYM_KEYS", "2026:" + "k" * 32)
+    list_as_erased(open_ledger(settings.ledger_url), load_keyring(), learner, "ada")
+
+
+def test_rows_of_erased_people_do_not_come_back(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{n},{n}.5\n" for n in range(300))
+    source = write(tmp_path / "marks.csv", f"learner,mark\n{rows}x,8\n28,y\n29,y\n")
+    types = {"learner": "int64", "mark": "double"}
+    before = resolve_source({"source": str(source), "layout": "csv"}, settings)
+    erase(settings, monkeypatch, "28")
+    after = resolve_source({"source": str(source), "layout": "csv"}, settings)
+    assert before["files"] == after["files"] and set(after) - set(before) == {"erased"}
+    ingested = Ingested(tmp_path / "step").call(source, "csv", types=types)
+    learners = ingested.records.table("marks")["learner"].to_pylist()
+    assert learners == [n for n in range(300) if n != 28]
+    assert [row["text"] for row in ingested.rejected] == ["x,8", "29,y"]
+    without = write(
+        tmp_path / "other" / "marks.csv",
+        "learner,mark\n" + rows.replace("28,28.5\n", "", 1) + "x,8\n29,y\n",
+    )
+    monkeypatch.delenv("LEARNLOOP_PSEUDONYM_KEYS")
+    monkeypatch.setenv("LEARNLOOP_HOME", "elsewhere")
+    by_hand = Ingested(tmp_path / "by-hand").call(without, "csv", types=types)
+    assert ingested.records.content_digest() == by_hand.records.content_digest()

@@ -7,7 +7,7 @@ reasons never quote it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -40,6 +40,7 @@ class Rejects:
 
     Args:
         spool: The file to spool to; it is replaced.
+        leave_out: Tells by a row's text that it must not be kept, and counts as not there.
 
     Example:
         >>> import tempfile
@@ -51,11 +52,12 @@ class Rejects:
         [7]
     """
 
-    def __init__(self, spool: Path) -> None:
+    def __init__(self, spool: Path, leave_out: Callable[[str], bool] | None = None) -> None:
         import pyarrow as pa
 
         self.schema = rejects_schema()
         self._spool = spool
+        self._leave_out = leave_out
         self._reasons: dict[str, Counter[str]] = {}
         self._sink = pa.OSFile(str(spool), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self.schema)
@@ -82,6 +84,8 @@ class Rejects:
         """
         import pyarrow as pa
 
+        if self._leave_out is not None:
+            rejects = [one for one in rejects if not self._leave_out(one.text)]
         if not rejects:
             return
         lines, reasons, texts = zip(*rejects, strict=True)
