@@ -33,6 +33,10 @@ class ServerNotStarted(LearnLoopError):
     """The child ended, or was not ready in time."""
 
 
+class NotPrepared(LearnLoopError):
+    """The child answers, and does not become as fast as it could in time."""
+
+
 @dataclass(frozen=True)
 class EmbeddedServer:
     """A running child.
@@ -50,6 +54,50 @@ class EmbeddedServer:
     grpc_url: str
     log: Path
     seconds: float
+
+    def executions(self, model: str) -> dict[str, str]:
+        """Tell by what each signature of a model's last version runs now.
+
+        Args:
+            model: The model's name; it answers.
+        """
+        return self._last(model)[0]
+
+    def fastest_executions(self, model: str, seconds: float) -> dict[str, str]:
+        """Wait until a model is as fast as it will be, which it becomes while it answers.
+
+        Args:
+            model: The model's name; it answers.
+            seconds: How long that may take.
+
+        Returns:
+            By what each signature runs from then on.
+
+        Raises:
+            NotPrepared: It took longer, or the server ended.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            executions, is_improving = self._last(model)
+            if not is_improving:
+                return executions
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise NotPrepared(
+                    "The server has not found the fastest way to run the model.",
+                    where=self.log,
+                    expected=f"within {seconds:,.0f} s",
+                    received=last_lines(self.log),
+                )
+            time.sleep(0.05)
+
+    def _last(self, model: str) -> tuple[dict[str, str], bool]:
+        line = re.compile(
+            rf"^.* Version \d+ of model {re.escape(model)} answers \((.*)\)(, and .*)?$",
+            re.MULTILINE,
+        )
+        ways, improving = line.findall(self.log.read_text(errors="replace"))[-1]
+        pairs = (way.rpartition(" by ") for way in ways.split(", "))
+        return {name: execution for name, _, execution in pairs}, bool(improving)
 
     def peak_memory_mib(self) -> float:
         """Tell the most memory that it held at once so far (Linux's ``VmHWM``)."""

@@ -17,7 +17,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from benchmarks.serving.kernel import kernel
 from benchmarks.serving.load import Asker, closed, open_loop
 from benchmarks.serving.models import SHAPES
 from learnloop.settings import load_settings
-from serving.embedded import EmbeddedServer, embedded_server
+from serving.embedded import embedded_server
 from tests.servers import free_port, running
 
 HERE = Path(__file__).parent
@@ -173,7 +172,8 @@ def start(
     own = stack.enter_context(embedded_server(folder / "models", folder / "own.log"))
     with ThreadPoolExecutor(len(scripts)) as pool:
         others = dict(zip(scripts, pool.map(begin, scripts), strict=True))
-    wait_until_fastest(own)
+    for model in SHAPES:
+        own.fastest_executions(model, _READY_SECONDS)
     rest, rpc = (int(url.rpartition(":")[2]) for url in (own.rest_url, own.grpc_url))
     process = psutil.Process(own.process.pid)
     peers: dict[str, dict[str, Peer]] = {}
@@ -202,15 +202,6 @@ def over_rest(port: int, path: str, model: str) -> Callable[[float], Coroutine[A
 def over_grpc(port: int, model: str) -> Callable[[float], Coroutine[Any, Any, Asker]]:
     """Say how to connect by gRPC."""
     return lambda expected: grpc_asker(port, model, expected)
-
-
-def wait_until_fastest(server: EmbeddedServer) -> None:
-    """Wait until the server has found its fastest way for every model; it does while it serves."""
-    until = time.monotonic() + _READY_SECONDS
-    while server.log.read_text().count("answers faster") < len(SHAPES):
-        if time.monotonic() > until:
-            raise SystemExit(f"The models are not converted:\n{server.log.read_text()}")
-        time.sleep(0.1)
 
 
 def versions(python: str) -> dict[str, str]:

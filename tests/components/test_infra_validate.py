@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from components.infra_validate import infra_validate
 from learnloop.artifacts import Blessing, Examples, Model
 from learnloop.component import Context
 from learnloop.errors import GateRefused
+from learnloop.settings import Settings
 from serving.client import PredictionClient
 from serving.embedded import ServerNotStarted, embedded_server
 from tests.components.served import (
@@ -92,8 +95,8 @@ def test_a_model_that_is_served_as_it_should_be(
     assert document["reasons"] == []
     measured = document["measured"]
     assert measured["largest_difference"].keys() == {
-        "REST serving_default",
-        "gRPC serving_default",
+        "REST, 'serving_default' by graph",
+        "gRPC, 'serving_default' by graph",
     }
     assert max(measured["largest_difference"].values()) <= 1e-6
     assert 0 < measured["milliseconds"]["REST"]["p50"] <= measured["milliseconds"]["REST"]["p99"]
@@ -132,8 +135,8 @@ def test_too_slow_too_large_and_different(tmp_path: Path, model: Model, examples
         requests=5,
     )
     starts = [
-        "Over REST, answers of 'serving_default' lie up to ",
-        "Over gRPC, answers of 'serving_default' lie up to ",
+        "Over REST, answers of 'serving_default' by graph lie up to ",
+        "Over gRPC, answers of 'serving_default' by graph lie up to ",
         "Over REST, 99 of 100 questions of one row took up to ",
         "Over gRPC, 99 of 100 questions of one row took up to ",
         "The server held ",
@@ -161,7 +164,42 @@ def test_a_model_whose_answers_differ_in_the_server(
     monkeypatch.setattr(Model, "load", lambda self: _Doubled(_load(other)))
     _, reasons, _ = judged(tmp_path, model, examples, requests=2)
     assert len(reasons) == 2
-    assert "Over REST, answers of 'serving_default' lie up to " in reasons[0]
+    assert "Over REST, answers of 'serving_default' by graph lie up to " in reasons[0]
+
+
+def test_every_way_in_which_the_server_answers_is_tried(
+    tmp_path: Path, settings: Settings, examples: Examples
+) -> None:
+    """The graph and what the server makes of it; where that answers otherwise, it is refused."""
+    model = write_model(tmp_path / "model", (SCORE,))
+    document, reasons, _ = judged(tmp_path, model, examples, requests=2)
+    assert not reasons
+    largest = document["measured"]["largest_difference"]
+    assert max(largest.values()) <= 1e-6
+    (plan,) = settings.home_folder.rglob("plan.json")
+    chosen = json.loads(plan.read_bytes())["serving_default"]
+    assert chosen["execution"] in ("tflite", "onnx"), chosen
+    assert largest.keys() == {
+        f"{protocol}, 'serving_default' by {execution}"
+        for execution in ("graph", chosen["execution"])
+        for protocol in ("REST", "gRPC")
+    }
+    score, probability = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["rows"])
+        for name in ("score", "probability")
+    )
+    node = onnx.helper.make_node("Sigmoid", ["score"], ["probability"])
+    graph = onnx.helper.make_graph([node], "other", [score], [probability])
+    opset = onnx.helper.make_opsetid("", 17)
+    other = onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset])
+    onnx.save(other, plan.with_name("serving_default.onnx"))
+    plan.write_text(json.dumps({"serving_default": {**chosen, "execution": "onnx"}}))
+    (tmp_path / "again").mkdir()
+    _, reasons, _ = judged(tmp_path / "again", model, examples, requests=2)
+    assert [reason.partition(" lie up to ")[0] for reason in reasons] == [
+        "Over REST, answers of 'serving_default' by onnx",
+        "Over gRPC, answers of 'serving_default' by onnx",
+    ]
 
 
 class _Doubled:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.server.contract import Code, Done, ServingError, Tensors
+from serving.server.models.executions import GRAPH
 from serving.server.models.requests import RequestPlan
 from serving.server.models.runtime import Function
 from serving.server.tensors import Array
@@ -69,11 +70,13 @@ class SignatureRun:
         plan: What its requests must be.
         function: Its run.
         cost: What that takes.
+        execution: By what it runs.
     """
 
     plan: RequestPlan
     function: Function
     cost: Cost
+    execution: str = GRAPH
 
 
 class _Request:

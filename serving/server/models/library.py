@@ -302,8 +302,11 @@ class ModelLibrary:
                 name, version.number, meta_graph, runs, self._options.limits, self._loop
             )
             version.become(VersionState.AVAILABLE)
-            LOG.info("Version %d of model %s answers", version.number, name)
-            if self._options.is_converting and self._preparation.plan(checked.key) is None:
+            is_improving = (
+                self._options.is_converting and self._preparation.plan(checked.key) is None
+            )
+            _tell(version.servable, is_improving=is_improving)
+            if is_improving:
                 task = version.improving = asyncio.create_task(
                     self._improve(name, version, checked)
                 )
@@ -347,10 +350,11 @@ class ModelLibrary:
             runs, _ = await asyncio.to_thread(load_runs, version.folder, checked.seconds, converted)
         except Exception as fault:
             LOG.warning("Version %d of model %s stays as it is: %s", version.number, name, fault)
-            return
+            runs = {}
         if version.servable is not None:
-            version.servable.replace(runs)
-            LOG.info("Version %d of model %s answers faster", version.number, name)
+            if runs:
+                version.servable.replace(runs)
+            _tell(version.servable, is_improving=False)
 
     def _settle(self) -> None:
         for model in self._models.values():
@@ -371,6 +375,13 @@ class ModelLibrary:
             for version in model.versions.values()
             if version.loading is not None
         ]
+
+
+def _tell(servable: LoadedVersion, *, is_improving: bool) -> None:
+    """Say that a version answers, and how (:mod:`serving.embedded` reads it)."""
+    ways = ", ".join(f"{name} by {execution}" for name, execution in servable.executions.items())
+    more = ", and is made faster" if is_improving else ""
+    LOG.info("Version %d of model %s answers (%s)%s", servable.version, servable.model, ways, more)
 
 
 def _disk(configs: Mapping[str, ModelConfig]) -> Hashable:

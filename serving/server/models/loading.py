@@ -47,15 +47,16 @@ def load_runs(
     questions = warmup_questions(folder, signatures)
     runs = {}
     for name, signature in signatures.items():
-        function, measured = graph[name], seconds[name]
+        function, measured, execution = graph[name], seconds[name], GRAPH
         if name in plan and plan[name]["execution"] != GRAPH:
             assert converted is not None
+            execution = plan[name]["execution"]
             function = _open(name, signature, plan[name], converted, function)
             measured = plan[name]["seconds"]
         request_plan = RequestPlan(name, signature)
         asked = [question for question in questions if question.signature == name]
         _warm_up(function, asked, is_batchable=request_plan.is_batchable)
-        runs[name] = SignatureRun(request_plan, function, _cost(measured))
+        runs[name] = SignatureRun(request_plan, function, _cost(measured), execution)
     for question in blank_questions(signatures):
         # Its first run optimises the graph, whether or not it answers.
         with contextlib.suppress(ServingError):

@@ -21,6 +21,9 @@ class LoadedVersion:
         runs: Its signatures.
         limits: What it takes before it refuses.
         loop: The event loop it is asked on.
+
+    Attributes:
+        executions: By what each signature runs.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class LoadedVersion:
         self.signatures: Mapping[str, Signature] = {
             name: run.plan.signature for name, run in runs.items()
         }
+        self.executions = _executions(runs)
         self._loop = loop
         self._batcher = Batcher(runs, limits, loop)
 
     def replace(self, runs: Mapping[str, SignatureRun]) -> None:
         """Answer by other means from the next batch on."""
+        self.executions = _executions(runs)
         self._batcher.replace(runs)
 
     async def drain(self) -> None:
@@ -86,3 +91,7 @@ class LoadedVersion:
         self._batcher.submit(signature, inputs, outputs, deadline, done)
         answer: Tensors = await future
         return answer
+
+
+def _executions(runs: Mapping[str, SignatureRun]) -> dict[str, str]:
+    return {name: run.execution for name, run in sorted(runs.items())}
