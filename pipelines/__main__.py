@@ -2,7 +2,8 @@
 
 ``make run`` calls this. Without data it simulates learners; with ``--data`` it reads the real sets
 where they are: OULAD in ``oulad/``, ASSISTments 2015 in ``kt/assist2015_dkvmn/``. Each model is
-asked by its files, then as consumers do: over HTTP and gRPC, from a server that ends with the job.
+asked by its files, then as consumers do: over HTTP and gRPC, from a server that ends with the job,
+learner_outcome with what the feature store knows of the same enrolment.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from learnloop.artifacts import Examples
 from learnloop.cli.output import format_seconds
 from learnloop.cli.progress import make_watcher
 from learnloop.discovery import load_pipeline
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 REAL_SOURCES = {"learner_outcome": "oulad", "knowledge_tracing": "kt/assist2015_dkvmn"}
 SIMULATED_SOURCES = {"learner_outcome": "oulad", "knowledge_tracing": "kt"}
+LOOKED_UP = "learner_outcome"
+"""The model that is asked with features from the feature store."""
 OUTPUT = "probability"
 PATIENCE_SECONDS = 60.0
 """How long a question may take; here it need not be quick."""
@@ -61,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = [_run(name, source, settings) for name, source in sources.items()]
         code = max(run.exit_code for run in runs)
         rows = {run.graph.pipeline: row for run in runs if (row := _tell(run, settings))}
+        if LOOKED_UP in rows:
+            run = next(run for run in runs if run.graph.pipeline == LOOKED_UP)
+            rows[LOOKED_UP] = _row_from_feature_store(run, sources[LOOKED_UP])
         if rows:
             _tell_served(served_source(None), settings.home_folder / "logs" / "server.log", rows)
     except LearnLoopError as fault:
@@ -129,6 +136,35 @@ def _row(run: Run) -> Row:
 
     artifacts = run.artifacts
     return served_rows(artifacts["train.model"], _examples(artifacts), 1)  # type: ignore[arg-type]
+
+
+def _row_from_feature_store(run: Run, source: Path) -> Row:
+    """Fill the feature store, and look the same row up by the keys of its enrolment."""
+    import numpy as np
+
+    from feature_store.fields import EVENT_TIMESTAMP
+    from feature_store.store import FeatureStore
+    from pipelines.learner_outcome.features import KEYS, LEARNER
+    from serving.client.learner import complete_rows
+
+    store = FeatureStore(run.settings)
+    store.apply()
+    entities = run.artifacts["enrolments.entities"]
+    assert isinstance(entities, Examples)
+    first = next(entities.batches(entities.names[-1], 1, [*KEYS, EVENT_TIMESTAMP]))
+    (row,) = first.to_pylist()
+    moment, learner = row.pop(EVENT_TIMESTAMP), str(row.pop(LEARNER))
+    filled = run_pipeline(
+        load_pipeline("enrolment_days", run.settings),
+        {"source": str(source), "until": moment.isoformat()},
+        settings=run.settings,
+        watcher=make_watcher(),
+    )
+    if filled.error is not None:
+        raise filled.error
+    (found,) = complete_rows(store, LOOKED_UP, learner, [row])
+    print(f"\nfeature store: enrolments as of {moment:%Y-%m-%d}; asked next by keys of that row")
+    return {name: np.float32([value]) for name, value in found.items()}
 
 
 def _ask_files(published: Path, row: Row) -> float:

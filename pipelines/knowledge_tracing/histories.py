@@ -29,12 +29,12 @@ def histories(records: Input[Records], features: Output[Records], *, longest: in
 
     from feature_store.online.reading import one_piece
 
-    if TABLE not in records.names:
+    if not records.counts.get(TABLE):
         raise UsageError(
             "There are no attempts among the events.",
             where="input 'records'",
-            expected=f"a table '{TABLE}'",
-            received=", ".join(records.names) or "no table",
+            expected=f"rows of the table '{TABLE}'",
+            received=", ".join(name for name, rows in records.counts.items() if rows) or "nothing",
         )
     attempts = records.table(TABLE, [LEARNER, "at", "source", "sequence", "skill", "correct"])
     order = [(name, "ascending") for name in (LEARNER, "at", "source", "sequence")]
