@@ -2,20 +2,13 @@
 
 Source files come first, then pushed rows, then the online stores: a materialization that read the
 person's rows earlier is refused then, and one that begins later finds nobody. Whoever is killed
-erases again, and removes what is left. When all is done a receipt is written, which does not say
-who it was.
+erases again, and removes what is left. The receipt is :mod:`privacy`'s, which erases all the rest.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feature_store.definitions import FeatureView
@@ -25,14 +18,10 @@ from feature_store.offline.reading import list_files, place_of
 from feature_store.push import pushed_parts
 from feature_store.pushed import PLACE
 from feature_store.sources import PushSource, Source, stored_source
-from learnloop.errors import UsageError, closest
-from learnloop.holding import hold
-from learnloop.store.local import explain_disk_faults
+from learnloop.errors import UsageError
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -42,151 +31,84 @@ class Erased:
     Args:
         place: The source, or the view and its online store.
         rows: How many; nought tells of a place that was searched.
+        left: Why the place was not reached; "" if it was.
     """
 
     place: str
     rows: int
+    left: str = ""
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What was removed, without the person.
-
-    Args:
-        file: Where it is written down.
-        at: When the last row was removed.
-        identifier: The join key that named the person.
-        reason: Why, as it was given.
-        places: What was removed where.
-    """
-
-    file: Path
-    at: datetime
-    identifier: str
-    reason: str
-    places: tuple[Erased, ...]
-
-
-def erase_features(store: FeatureStore, identifier: str, value: int | str, reason: str) -> Receipt:
+def erase_features(
+    store: FeatureStore, identifiers: Collection[str], learner: str
+) -> Iterator[Erased]:
     """Remove all rows of a person, under every pseudonym key that is still there.
 
     Args:
         store: The feature store.
-        identifier: The join key, as ``learner``.
-        value: The person's value of it.
-        reason: Why; kept in the receipt, so it must not name the person.
+        identifiers: The join keys that name a learner, as ``learner``.
+        learner: The person's value of them, as text.
 
-    Returns:
+    Yields:
         What was removed, place by place.
 
     Raises:
-        UsageError: No view has this join key, a source is on S3, or the reason names the person.
         SourceChanged: Somebody else changed a source meanwhile; erase again.
         OnlineStoreUnavailable: A store does not answer; erase again.
         LearnLoopError: Bytes of removed rows are still in a log; erase again.
     """
-    views = _views_with(store, identifier)
-    _check_reason(reason, value)
+    stored = store.definitions.stored_views.values()
+    views = [view for view in stored if _keys(view, identifiers, learner)]
     sources = {view.source.name: view.source for view in views}
-    for source in sources.values():
-        _check_place(source)
-    folder = store.settings.home_folder / "features" / "erasures"
-    with explain_disk_faults(folder), hold(folder) as is_held:
-        if not is_held:
-            raise UsageError("Somebody else is erasing.", where=folder, next="erase again later")
-        places = [
-            Erased(
-                f"source {name}",
-                _erase_from_source(source, _keys(views, source, identifier), value),
-            )
-            for name, source in sources.items()
+    for name, source in sources.items():
+        keys = [
+            key
+            for view in views
+            if view.source == source
+            for key in _keys(view, identifiers, learner)
         ]
-        places += _erase_online(store, identifier, value)
-        return _write_receipt(folder, identifier, reason, tuple(places))
+        yield _erase_from_source(f"source {name}", source, keys, learner)
+    names = sorted({key.name for view in views for key in _keys(view, identifiers, learner)})
+    yield from _erase_online(store, names, learner)
 
 
-def _views_with(store: FeatureStore, identifier: str) -> list[FeatureView]:
-    views = list(store.definitions.stored_views.values())
-    found = [view for view in views if identifier in view.key_names]
-    if not found:
-        raise UsageError(
-            f"No feature view has the join key '{identifier}'.",
-            where="feature views",
-            expected=closest(identifier, {name for view in views for name in view.key_names}),
-            received=repr(identifier),
-        )
-    return found
-
-
-def _check_reason(reason: str, value: int | str) -> None:
-    is_named = re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", reason)
-    if not reason.strip() or is_named:
-        raise UsageError(
-            "A receipt needs a reason that does not name the person.",
-            where="reason",
-            expected="the number of a request, for example",
-            received="a reason that names the person" if is_named else "nothing",
-        )
-
-
-def _check_place(source: Source) -> None:
-    place = place_of(stored_source(source))
-    if place.startswith("s3://"):
-        raise UsageError(
-            "Rows on S3 cannot be erased from here, and nothing was erased.",
-            where=f"source '{source.name}'",
-            expected="files on a disk of this machine",
-            received=place,
-            next="erase them where they are made, and their earlier versions; then materialize",
-        )
-    if not isinstance(source, PushSource):
-        list_files(source)  # tells before anything is erased if there is nothing to look in
-
-
-def _keys(views: list[FeatureView], source: Source, identifier: str) -> list[Field]:
+def _keys(view: FeatureView, identifiers: Collection[str], learner: str) -> list[Field]:
+    """The join keys of a view that name a learner and could have this value."""
     return [
         key
-        for view in views
-        if view.source == source
         for key in view.join_keys
-        if key.name == identifier
+        if key.name in identifiers and (key.dtype is FeatureType.STRING or _is_number(learner))
     ]
 
 
-def _erase_from_source(source: Source, keys: list[Field], value: int | str) -> int:
+def _is_number(learner: str) -> bool:
+    return learner.isdecimal() and str(int(learner)) == learner
+
+
+def _erase_from_source(place: str, source: Source, keys: list[Field], learner: str) -> Erased:
     stored = stored_source(source)
-    if not isinstance(source, PushSource):
-        return sum(erase_from_file(path, keys, value) for _, path in list_files(stored))
-    is_text = keys[0].dtype is FeatureType.STRING
-    erased = pushed_parts(source).erase(keys[0].name, str(value) if is_text else int(value))
-    own = [path for name, path in list_files(stored) if not name.startswith(f"{PLACE}/")]
-    return erased + sum(erase_from_file(path, keys, value) for path in own)
+    path = place_of(stored)
+    if path.startswith("s3://"):
+        return Erased(place, 0, f"{path} is on S3: erase there, and earlier versions")
+    erased = 0
+    if isinstance(source, PushSource):
+        parts = pushed_parts(source)
+        for key in {key.name: key for key in keys}.values():
+            is_text = key.dtype is FeatureType.STRING
+            erased += parts.erase(key.name, learner if is_text else int(learner))
+    try:
+        files = list_files(stored)
+    except UsageError as fault:
+        return Erased(place, erased, f"there is nothing at {fault.where}")
+    for name, file in files:
+        if not name.startswith(f"{PLACE}/"):
+            erased += erase_from_file(file, keys, learner)
+    return Erased(place, erased)
 
 
-def _erase_online(store: FeatureStore, identifier: str, value: int | str) -> Iterator[Erased]:
-    text = str(value).encode()
-    parts = [pseudonyms.of(identifier)(text) for pseudonyms in store.every_pseudonyms]
+def _erase_online(store: FeatureStore, names: list[str], learner: str) -> Iterator[Erased]:
+    text = learner.encode()
+    parts = [pseudonyms.of(name)(text) for pseudonyms in store.every_pseudonyms for name in names]
     for online in store.online_stores:
         for view in online.views():
             yield Erased(f"feature view {view}, {online.name}", online.erase(view, parts))
-
-
-def _write_receipt(
-    folder: Path, identifier: str, reason: str, places: tuple[Erased, ...]
-) -> Receipt:
-    at = datetime.now(UTC)
-    file = folder / f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.json"
-    document = {
-        "format": FORMAT,
-        "at": at.isoformat(timespec="seconds"),
-        "identifier": identifier,
-        "reason": reason,
-        "places": [asdict(place) for place in places],
-    }
-    unfinished = file.with_suffix(".part")
-    with unfinished.open("w", encoding="utf-8") as handle:
-        json.dump(document, handle, indent=1)
-        handle.flush()
-        os.fsync(handle.fileno())
-    unfinished.replace(file)
-    return Receipt(file, at, identifier, reason, places)

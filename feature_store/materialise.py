@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feature_store.definitions import FeatureView
+from feature_store.erased import load_erased
 from feature_store.offline.latest import CREATED, EVENT, latest_rows
 from feature_store.offline.reading import SourceChanged
-from feature_store.online.keys import EntityKeys, Pseudonyms, keyed_rows
+from feature_store.online.keys import EntityKeys, keyed_rows
 from feature_store.online.packing import RowSchema
 from feature_store.online.rows import EPOCH
 from feature_store.online.store import (
@@ -85,7 +86,7 @@ def materialize(
     """
     _check_span(start, end)
     return [
-        _materialize(view, online, store.pseudonyms, start, end)
+        _materialize(store, view, online, start, end)
         for view in views
         for online in store.online_stores
     ]
@@ -120,18 +121,18 @@ def materialize_incremental(
             state = online.state(stored_name(view.name, store.pseudonyms.name))
             is_known = state is not None and state.schema == schema
             start = _moment(state.watermark) - LATE if state and is_known else None
-            done.append(_materialize(view, online, store.pseudonyms, start, end))
+            done.append(_materialize(store, view, online, start, end))
     return done
 
 
 def _materialize(
+    store: FeatureStore,
     view: FeatureView,
     online: OnlineStore,
-    pseudonyms: Pseudonyms,
     start: datetime | None,
     end: datetime,
 ) -> Materialized:
-    began = time.monotonic()
+    began, pseudonyms = time.monotonic(), store.pseudonyms
     stored = stored_name(view.name, pseudonyms.name)
     if isinstance(view.source, PushSource):
         pushed_parts(view.source)
@@ -141,7 +142,7 @@ def _materialize(
         after = _state_after(before, schema, start, end)
         change = Materialization(stored, schema, before, after)
         try:
-            rows = online.materialize(change, _packed(view, schema, pseudonyms, start, end))
+            rows = online.materialize(change, _packed(store, view, schema, start, end))
             break
         except SourceChanged:
             if attempt == ATTEMPTS - 1:
@@ -155,16 +156,16 @@ def _materialize(
 
 
 def _packed(
+    store: FeatureStore,
     view: FeatureView,
     schema: RowSchema,
-    pseudonyms: Pseudonyms,
     start: datetime | None,
     end: datetime,
 ) -> Iterator[list[Row]]:
-    """Read the source and pack its rows, batch by batch."""
-    keys = EntityKeys(view.join_keys, pseudonyms)
+    """Read the source and pack its rows, batch by batch, without those of erased people."""
+    keys, erased = EntityKeys(view.join_keys, store.pseudonyms), load_erased(store.settings)
     with latest_rows(view, start, end) as batches:
-        for batch in batches:
+        for batch in map(erased.without, batches) if erased else batches:
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             yield keyed_rows(keys, schema, columns, columns[EVENT], columns[CREATED])
 

@@ -2,7 +2,8 @@
 
 The rows are kept first (:mod:`pushed`), each once, then every online view of the source gets them.
 Whoever was interrupted pushes the same rows again: what is kept is not kept twice, and writing a
-row online again changes nothing. A row that comes late never replaces a newer one.
+row online again changes nothing. A row that comes late never replaces a newer one. Rows of people
+who were erased are not taken.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.definitions import FeatureView
+from feature_store.erased import load_erased
 from feature_store.fields import FeatureType, Field
 from feature_store.offline.latest import CREATED, EVENT
 from feature_store.online.keys import EntityKeys, keyed_rows
@@ -79,6 +81,9 @@ def push(store: FeatureStore, source: str, rows: pa.Table | Sequence[Mapping[str
     online = store.online_views(names) if names else []
     given = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
     table = _table(given, found, views)
+    erased = load_erased(store.settings)
+    if erased:
+        given, table = (erased.without(rows) for rows in (given, table))
     identities = _identities(table.select(given.column_names))
     if EVENT_ID in table.column_names:
         table = table.drop([EVENT_ID])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,36 +136,13 @@ def compact(json: Json = False) -> None:
     print_table(("push source", "parts put together"), list(replaced.items()))
 
 
-def erase(
-    entity: Annotated[str, typer.Option(help="Who, by a join key, as learner=7.")],
-    reason: Annotated[str, typer.Option(help="Why, without naming them: for the receipt.")],
-    json: Json = False,
-) -> None:
-    """Remove a person from source files, pushed rows and online rows.
-
-    Artifacts of runs, models, the prediction log, queues and backups are not looked at.
-    """
-    from feature_store.erasure import erase_features
-    from feature_store.store import FeatureStore
-
-    store = FeatureStore()
-    views = store.definitions.stored_views.values()
-    types = {key.name: key.dtype for view in views for key in view.join_keys}
-    receipt = erase_features(store, *_entity_value(entity, types), reason)
-    if json:
-        print_json(asdict(receipt))
-        return
-    print_table(("place", "rows removed"), [(one.place, one.rows) for one in receipt.places])
-    print(f"Receipt: {receipt.file}")
-
-
 def register(commands: typer.Typer) -> None:
     """Add the commands.
 
     Args:
         commands: ``learnloop features``.
     """
-    for function in (materialize, materialize_incremental, push, get, serve, compact, erase):
+    for function in (materialize, materialize_incremental, push, get, serve, compact):
         commands.command(function.__name__.replace("_", "-"))(function)
 
 

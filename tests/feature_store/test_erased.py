@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_store.erased import ErasedPeople, list_as_erased, load_erased
+from feature_store.erased import list_as_erased, load_erased
+from feature_store.people import ListedPeople
 from feature_store.pseudonyms import Keyring, PseudonymKey, load_keyring
 from learnloop.errors import UsageError
 from learnloop.ledger import open_ledger
@@ -24,8 +25,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     yield monkeypatch
 
 
-def erased(*people: str, columns: tuple[str, ...] = ("learner",)) -> ErasedPeople:
-    return ErasedPeople([KEY], [KEY.pseudonym("learner", who) for who in people], columns)
+def erased(*people: str, columns: tuple[str, ...] = ("learner",)) -> ListedPeople:
+    return ListedPeople([KEY], [KEY.pseudonym("learner", who) for who in people], columns)
 
 
 COLUMNS: list[tuple[Any, Any]] = [
@@ -43,6 +44,13 @@ COLUMNS: list[tuple[Any, Any]] = [
 def test_their_rows_are_left_out_whatever_the_column_is_like(column: pa.Array, left: Any) -> None:
     batch = pa.RecordBatch.from_pydict({"row": pa.array(range(len(column))), "learner": column})
     assert erased("7").without(batch).column("learner").to_pylist() == left
+
+
+def test_a_table_of_several_pieces() -> None:
+    pieces = [pa.array(["7", "8"]).dictionary_encode(), pa.array(["9", "7"]).dictionary_encode()]
+    table = pa.table({"learner": pa.chunked_array(pieces)})
+    assert erased("7").without(table)["learner"].to_pylist() == ["8", "9"]
+    assert erased("7").without(table.slice(0, 0)).num_rows == 0
 
 
 def test_other_columns_do_not_count() -> None:
@@ -94,7 +102,7 @@ def test_keys_rotate_and_a_lost_one_is_told(settings: Settings, keys: pytest.Mon
     with pytest.raises(UsageError) as lost:
         load_erased(settings)
     assert str(lost.value) == (
-        "People who were erased can no longer be known again, and would come back.\n"
+        "People who were erased or are held can no longer be known again.\n"
         "  where:    the environment variable LEARNLOOP_PSEUDONYM_KEYS\n"
         "  expected: the keys new, old\n"
         "  received: no key old\n"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,18 @@ import pytest
 from pyarrow import parquet
 
 from feature_store.definitions import FeatureView
-from feature_store.erasure import erase_features
+from feature_store.erased import list_as_erased
+from feature_store.erasure import Erased, erase_features
 from feature_store.fields import Entity, FeatureType, Field
 from feature_store.gathering import gather
 from feature_store.materialise import materialize_incremental
 from feature_store.offline.reading import SourceChanged
 from feature_store.online.store import MaterializationConflict
+from feature_store.pseudonyms import load_keyring
 from feature_store.sources import EventSource, ParquetSource, PushSource
 from feature_store.store import FeatureStore
 from learnloop.erasing import ErasableRows
-from learnloop.errors import UsageError
+from learnloop.ledger import open_ledger
 from learnloop.settings import Settings, load_settings, project_root
 from tests.feature_store.online.school import NOW, ago
 from tests.feature_store.online.test_stores import forked
@@ -33,7 +33,6 @@ from tests.servers import RedisServer
 T = FeatureType
 MOMENT = pa.timestamp("us", "UTC")
 THEM, OTHER = "learner-4711-of-the-north", "learner-4712-of-the-south"
-REASON = "request 31 of 2026"
 
 learner = Entity("learner", (Field("learner", T.STRING, formerly=("student",)),))
 activity = FeatureView(
@@ -113,6 +112,10 @@ def files_with(text: str) -> list[str]:
     return sorted(path.name for path in found if text.encode() in path.read_bytes())
 
 
+def erase(store: FeatureStore, who: str = THEM) -> list[Erased]:
+    return list(erase_features(store, {"learner"}, who))
+
+
 def clicks(store: FeatureStore, who: str) -> Any:
     asked = pa.table({"learner": [who], "event_timestamp": pa.array([NOW], MOMENT)})
     offline = store.get_historical_features(asked, ["activity"]).to_arrow()["clicks"].to_pylist()
@@ -125,9 +128,9 @@ def test_no_byte_is_left_and_nobody_else_loses_a_row(school: FeatureStore) -> No
     before = clicks(school, OTHER)
     assert len(files_with(THEM)) >= 6
     others = [name for name in files_with(OTHER) if name.endswith(".parquet")]
-    receipt = erase_features(school, "learner", THEM, REASON)
+    erased = erase(school)
     online = school.online_stores[0].name
-    assert {one.place: one.rows for one in receipt.places} == {
+    assert {one.place: one.rows for one in erased} == {
         "source activity_files": 3,
         "source told": 1,
         "source answer_stream": 2,
@@ -141,8 +144,7 @@ def test_no_byte_is_left_and_nobody_else_loses_a_row(school: FeatureStore) -> No
     assert clicks(school, OTHER) == before
     school.materialize(None, NOW)
     assert clicks(school, THEM) == [None, None]
-    again = erase_features(school, "learner", THEM, REASON)
-    assert sum(one.rows for one in again.places) == 0
+    assert sum(one.rows for one in erase(school)) == 0
 
 
 def test_what_stays_of_a_file_is_what_it_was(local: FeatureStore) -> None:
@@ -151,7 +153,7 @@ def test_what_stays_of_a_file_is_what_it_was(local: FeatureStore) -> None:
     before = parquet.read_table(file)
     untouched = project_root() / "data" / "activity" / "deep" / "c.parquet"
     identity = untouched.stat()
-    erase_features(local, "learner", THEM, REASON)
+    erase(local)
     after = parquet.read_table(file)
     assert after.equals(before.take([1, 2]), check_metadata=True)
     assert file.stat().st_mode & 0o777 == 0o640
@@ -162,26 +164,11 @@ def test_what_stays_of_a_file_is_what_it_was(local: FeatureStore) -> None:
     )
 
 
-def test_the_receipt_does_not_say_who(local: FeatureStore) -> None:
-    began = datetime.now(UTC) - timedelta(seconds=1)
-    receipt = erase_features(local, "learner", THEM, REASON)
-    document = json.loads(receipt.file.read_text())
-    assert began <= datetime.fromisoformat(document.pop("at")) <= datetime.now(UTC)
-    assert document == {
-        "format": 1,
-        "identifier": "learner",
-        "reason": REASON,
-        "places": [{"place": one.place, "rows": one.rows} for one in receipt.places],
-    }
-    assert [path.name for path in receipt.file.parent.iterdir()] == [receipt.file.name]
-
-
 def test_killed_before_any_file_takes_its_place(
     local: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each kill nothing is lost of others, and erasing again finishes."""
     replace = Path.replace
-    receipts = project_root() / ".learnloop" / "features" / "erasures"
     for allowed in range(3):
         done: list[Path] = []
 
@@ -195,14 +182,12 @@ def test_killed_before_any_file_takes_its_place(
 
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", die_later)
-            with forked(lambda: erase_features(local, "learner", THEM, REASON)) as process:
+            with forked(lambda: erase(local)) as process:
                 _, status = os.waitpid(process, 0)
         assert os.WTERMSIG(status) == signal.SIGKILL
         assert clicks(local, OTHER)[0] == 5
-    assert list(receipts.glob("*.json")) == []
-    erase_features(local, "learner", THEM, REASON)
+    erase(local)
     assert files_with(THEM) == []
-    assert len(list(receipts.glob("*.json"))) == 1
     assert not list(project_root().rglob("*.erasing"))
 
 
@@ -216,7 +201,7 @@ def test_a_materialization_under_way_is_refused(
     def erase_first(self: Any, change: Any, batches: Any) -> int:
         read = list(batches)
         monkeypatch.setattr(type(store), "materialize", real)
-        erase_features(local, "learner", THEM, REASON)
+        erase(local)
         return real(self, change, read)
 
     monkeypatch.setattr(type(store), "materialize", erase_first)
@@ -236,76 +221,50 @@ def test_a_file_that_is_replaced_meanwhile(
 
     monkeypatch.setattr(ErasableRows, "_write_others", write_others)
     with pytest.raises(SourceChanged) as changed:
-        erase_features(local, "learner", THEM, REASON)
+        erase(local)
     assert changed.value.what == "A source changed while it was erased from."
 
 
-REFUSED: list[tuple[str, str | int, str, str]] = [
-    (
-        "lerner",
-        THEM,
-        REASON,
-        "No feature view has the join key 'lerner'.\n"
-        "  where:    feature views\n"
-        "  expected: did you mean 'learner'?\n"
-        "  received: 'lerner'",
-    ),
-    (
-        "learner",
-        THEM,
-        f"{THEM} asked for it",
-        "A receipt needs a reason that does not name the person.\n"
-        "  where:    reason\n"
-        "  expected: the number of a request, for example\n"
-        "  received: a reason that names the person",
-    ),
-    (
-        "learner",
-        31,
-        "request 31",
-        "A receipt needs a reason that does not name the person.\n"
-        "  where:    reason\n"
-        "  expected: the number of a request, for example\n"
-        "  received: a reason that names the person",
-    ),
-    (
-        "learner",
-        THEM,
-        " ",
-        "A receipt needs a reason that does not name the person.\n"
-        "  where:    reason\n"
-        "  expected: the number of a request, for example\n"
-        "  received: nothing",
-    ),
-]
-
-
-@pytest.mark.parametrize(("identifier", "value", "reason", "message"), REFUSED)
-def test_what_is_refused(
-    settings: Settings, identifier: str, value: str | int, reason: str, message: str
+def test_who_was_erased_does_not_come_back(
+    local: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = FeatureStore(settings, DEFINITIONS)
-    with pytest.raises(UsageError) as refused:
-        erase_features(store, identifier, value, reason)
-    assert str(refused.value) == message
+    """Neither by a row that is pushed, nor by a file that the platform writes again."""
+    monkeypatch.setenv("LEARNLOOP_PSEUDONYM_KEYS", "2026:" + "k" * 32)
+    list_as_erased(open_ledger(local.settings.ledger_url), load_keyring(), THEM, "ada")
+    store = FeatureStore(local.settings, DEFINITIONS)
+    erase(store)
+    store.materialize(None, NOW)
+    rows = [
+        {"learner": who, "skill": "sums", "note": "again", "at": ago(minutes=-1)}
+        for who in (THEM, OTHER)
+    ]
+    assert store.push("answer_stream", rows).new == 1
+    write("data/activity/z.parquet", learner=[THEM, OTHER], clicks=[8, 9])
+    store.materialize(None, NOW)
+    answers = [{"learner": who, "skill": "sums"} for who in (THEM, OTHER)]
+    assert store.get_online_features(["answers"], answers).to_dict()["note"] == [None, "again"]
+    assert store.get_online_features(["activity"], answers).to_dict()["clicks"] == [None, 9]
+    assert files_with(THEM) == ["z.parquet"]
 
 
-def test_a_source_that_cannot_be_erased_from_leaves_all_as_it_was(local: FeatureStore) -> None:
+def test_what_is_not_reached_is_told(local: FeatureStore) -> None:
     far = FeatureView(
         "far", (learner,), (Field("far", T.INT64),), ParquetSource("far", "s3://bucket/far/", "at")
     )
-    before = files_with(THEM)
-    store = FeatureStore(local.settings, gather([activity, far]))
-    with pytest.raises(UsageError) as refused:
-        erase_features(store, "learner", THEM, REASON)
-    assert str(refused.value) == (
-        "Rows on S3 cannot be erased from here, and nothing was erased.\n"
-        "  where:    source 'far'\n"
-        "  expected: files on a disk of this machine\n"
-        "  received: s3://bucket/far/\n"
-        "  next:     erase them where they are made, and their earlier versions; then materialize"
+    gone = FeatureView(
+        "gone", (learner,), (Field("gone", T.INT64),), ParquetSource("gone", "data/gone", "at")
     )
-    assert files_with(THEM) == before
+    numbered = FeatureView(
+        "numbered",
+        (Entity("number", (Field("learner", T.INT64),)),),
+        (Field("n", T.INT64),),
+        ParquetSource("numbered", "s3://bucket/numbers", "at"),
+    )
+    store = FeatureStore(local.settings, gather([activity, far, gone, numbered]))
+    assert {one.place: (one.rows, one.left) for one in erase(store) if one.left} == {
+        "source far": (0, "s3://bucket/far/ is on S3: erase there, and earlier versions"),
+        "source gone": (0, f"there is nothing at {project_root() / 'data/gone'}"),
+    }, "a number that is no number of anybody's is not looked for"
 
 
 def test_rows_of_one_person_of_many_by_number(settings: Settings) -> None:
@@ -318,8 +277,7 @@ def test_rows_of_one_person_of_many_by_number(settings: Settings) -> None:
     )
     write("numbered.parquet", learner=pa.array([1, 2, 3, 1, 4], pa.int32()), clicks=list(range(5)))
     store = FeatureStore(settings, gather([numbered]))
-    receipt = erase_features(store, "learner", 1, REASON)
-    assert [one.rows for one in receipt.places] == [2]
+    assert [one.rows for one in erase(store, "1")] == [2]
     left = parquet.read_table(project_root() / "numbered.parquet")
     assert left.select(["learner", "clicks"]).to_pydict() == {
         "learner": [2, 3, 4],
