@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -67,13 +67,14 @@ def latest_rows(
         tempfile.TemporaryDirectory(prefix="features-") as scratch,
         duckdb.connect() as connection,
     ):
-        if not reader.files:
+        query = _query(reader, *span)
+        if not query:
             yield pa.RecordBatchReader.from_batches(schema, iter(()))
             return
         connection.execute(f"SET memory_limit = '{MEMORY}'; SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = '{scratch}'")
         try:
-            found = connection.sql(_query(reader, *span)).to_arrow_reader(BATCH_ROWS)
+            found = connection.sql(query).to_arrow_reader(BATCH_ROWS)
             yield pa.RecordBatchReader.from_batches(schema, _cast(found, schema, reader))
         except (duckdb.IOException, FileNotFoundError):
             raise SourceChanged(
@@ -98,11 +99,17 @@ def _cast(
 
 
 def _query(reader: SourceReader, low: int | None, high: int | None) -> str:
-    """One SELECT for all files whose columns are named alike, and the newest of all their rows."""
+    """One SELECT for all files whose columns are named alike, and the newest of all their rows.
+
+    Files without a row of the span are not read; with none left, the query is empty.
+    """
     alike: dict[tuple[str, ...], list[SourceFile]] = {}
     view = reader.view
     names = (*view.key_names, *view.feature_names)
     for file in reader.files:
+        last = None if low is None else _last_moment(file, reader.time_columns)
+        if last is not None and low is not None and last <= low:
+            continue  # as most parts of a stream, each time
         alike.setdefault(tuple(reader.column_in(file, name) for name in names), []).append(file)
     parts = []
     for places, files in alike.items():
@@ -117,6 +124,8 @@ def _query(reader: SourceReader, low: int | None, high: int | None) -> str:
             f" source__file, file_row_number FROM read_parquet([{paths}], union_by_name = true,"
             " filename = 'source__file', file_row_number = true)"
         )
+    if not parts:
+        return ""
     keys = [f'"{key}"' for key in view.key_names]
     scale = "" if reader.unit == "us" else " // 1000"  # rounded up before
     wanted = [f"{key} IS NOT NULL" for key in keys]
@@ -131,6 +140,21 @@ def _query(reader: SourceReader, low: int | None, high: int | None) -> str:
         f" QUALIFY row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY happened DESC,"
         " recorded DESC, source__file DESC, file_row_number DESC) = 1"
     )
+
+
+def _last_moment(file: SourceFile, times: Sequence[str]) -> int | None:
+    """The last time in a file, in microseconds rounded up, if its footer tells."""
+    metadata = file.metadata
+    places = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+    last = []
+    for name in times:
+        thousandths = {"ms": 1_000_000, "us": 1000, "ns": 1}[file.schema.field(name).type.unit]
+        for group in range(metadata.num_row_groups):
+            told = metadata.row_group(group).column(places[name]).statistics
+            if told is None or not told.has_min_max:
+                return None
+            last.append(-(-told.max_raw * thousandths // 1000))
+    return max(last, default=None)
 
 
 def _moment(column: str, unit: str) -> str:

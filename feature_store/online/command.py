@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from learnloop.cli.output import print_json, print_table
-from learnloop.errors import UsageError
+from learnloop.errors import LearnLoopError, UsageError
 from learnloop.moments import parse_moment
 
 if TYPE_CHECKING:
@@ -38,11 +41,42 @@ def materialize(
     _tell_materialized(done, json)
 
 
-def materialize_incremental(end: End = "", view: Views = None, json: Json = False) -> None:
-    """Write what came since the last time to the online store."""
+def materialize_incremental(
+    end: End = "",
+    view: Views = None,
+    every: Annotated[
+        float | None,
+        typer.Option(help="Again and again, so many seconds apart, until told to stop.", min=0.1),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write what came since the last time to the online store.
+
+    With --every the events that learnloop events collect keeps are online seconds later.
+    """
     from feature_store.store import FeatureStore
 
-    _tell_materialized(FeatureStore().materialize_incremental(_end(end), view or ()), json)
+    store = FeatureStore()
+    if every is None:
+        _tell_materialized(store.materialize_incremental(_end(end), view or ()), json)
+        return
+    if end:
+        raise UsageError(
+            "What goes on and on has no end.", where="--every and --end", expected="one of them"
+        )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    views = ", ".join(one.name for one in store.online_views(view or ()))
+    print(f"Materializing {views} every {every:g} s", file=sys.stderr, flush=True)
+    while not stop.is_set():
+        try:
+            store.materialize_incremental(datetime.now(UTC), view or ())
+        except UsageError:
+            raise
+        except LearnLoopError as fault:  # it may pass: a store that does not answer, a rival
+            print(fault, file=sys.stderr)
+        stop.wait(every)
 
 
 def push(
