@@ -26,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from learnloop.airflow.server import start
 from learnloop.errors import LearnLoopError
 from learnloop.settings import load_settings
+from pipelines.loop.guard import guard
 
 if TYPE_CHECKING:
     from pipelines.loop.turn import Tell
@@ -67,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {what:10} {sentence}", flush=True)
 
     try:
-        _live_in(folder)
-        _go_round(folder, tell, has_airflow=given.airflow)
+        with guard(folder):
+            _live_in(folder)
+            _go_round(folder, tell, has_airflow=given.airflow)
     except (KeyboardInterrupt, LearnLoopError) as fault:
         if ended.is_set():
             print("The loop was ended before its turn was completed.", file=sys.stderr)
@@ -87,9 +89,12 @@ def _live_in(folder: Path) -> None:
     """Have this process and its children keep everything in one folder."""
     for name in [name for name in os.environ if name.startswith(("LEARNLOOP_", "AIRFLOW"))]:
         del os.environ[name]
+    tempfile.tempdir = str(folder / "temporary")
+    Path(tempfile.tempdir).mkdir()
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ.update(
         PYTHONPATH=os.pathsep.join(filter(None, paths)),
+        TMPDIR=tempfile.tempdir,
         LEARNLOOP_PROJECT=str(ROOT),
         LEARNLOOP_HOME=str(folder / "home"),
         LEARNLOOP_SERVING=str(folder / "models"),

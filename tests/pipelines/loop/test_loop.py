@@ -52,7 +52,7 @@ def left_behind(folder: Path) -> list[str]:
     for process in psutil.process_iter(["name", "environ", "status"]):
         told = process.info
         is_there = told["status"] != psutil.STATUS_ZOMBIE
-        if is_there and (told["environ"] or {}).get("TMPDIR") == str(folder):
+        if is_there and (told["environ"] or {}).get("TMPDIR", "").startswith(str(folder)):
             found.append(told["name"])
     return found
 
@@ -92,4 +92,22 @@ def test_one_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
         _, err = loop.communicate(timeout=300)
     assert loop.returncode == 130
     assert "The loop was ended before its turn was completed." in err
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_one_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    """It can do nothing itself: what watches over it does."""
+    with start(tmp_path) as loop:
+        assert loop.stdout is not None
+        for line in loop.stdout:
+            if "Kafka" in line:
+                break
+        assert "beam.smp" in left_behind(tmp_path)
+        loop.kill()
+        loop.wait()
+        until = time.monotonic() + 60.0
+        while left_behind(tmp_path) and time.monotonic() < until:
+            time.sleep(0.1)
     assert left_behind(tmp_path) == []
