@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 UNFINISHED = ".{}.erasing"
 """The name of a file that is being written anew; readers pass over names that begin with a dot."""
+
+
+HOUR = timedelta(hours=1)
 
 
 class FileChanged(LearnLoopError):
@@ -135,6 +139,74 @@ def open_rows(path: Path) -> Iterator[ErasableRows]:
     """
     with path.open("rb") as handle:
         yield ErasableRows(path, handle)
+
+
+def erase_owned(path: Path, owner: str, owners: Collection[str]) -> int:
+    """Remove the rows of somebody from a file.
+
+    Args:
+        path: The file.
+        owner: The column that says whose a row is; a file without it has nothing to remove.
+        owners: Whose rows go.
+
+    Returns:
+        How many rows were removed.
+
+    Raises:
+        CorruptArtifact: The file is not Parquet.
+        FileChanged: Somebody else replaced or removed it meanwhile: erase again.
+    """
+    with open_rows(path) as rows:
+        columns = [owner] if owner in rows.schema.names else []
+        return rows.erase(columns, lambda table: _is_of(table[owner], owners))
+
+
+def expire_hour(
+    path: Path, hour: datetime, before: datetime, *, time: str, owner: str, held: Collection[str]
+) -> int:
+    """Remove the rows of before a moment from a file that holds those of one hour.
+
+    Args:
+        path: The file; removed as a whole where the hour has passed and nobody's rows stay.
+        hour: The hour's beginning, with a time zone.
+        before: The moment, with a time zone.
+        time: The column that says when a row was.
+        owner: The column that says whose it is.
+        held: Whose rows stay, however old.
+
+    Returns:
+        How many rows were removed.
+
+    Raises:
+        CorruptArtifact: The file is not Parquet.
+        FileChanged: Somebody else replaced or removed it meanwhile: do it again.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    if hour >= before:
+        return 0
+    expired = 0
+    if held or hour + HOUR > before:
+        with open_rows(path) as rows:
+            limit = pa.scalar(before, rows.schema.field(time).type)
+            expired = rows.erase(
+                [time, owner],
+                lambda table: pc.and_not(pc.less(table[time], limit), _is_of(table[owner], held)),
+            )
+    left: int = parquet.read_metadata(path).num_rows
+    if hour + HOUR <= before and not (held and left):
+        path.unlink()
+        return expired + left
+    return expired
+
+
+def _is_of(column: pa.ChunkedArray, owners: Collection[str]) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.is_in(column, pa.array(sorted(owners), column.type))
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+POLL_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -51,6 +54,30 @@ def is_held(folder: Path) -> bool:
         return False
     try:
         return not _lock(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def hold_file(file: Path, seconds: float) -> Iterator[bool]:
+    """Hold a file for the length of a ``with`` block, waiting for whoever holds it.
+
+    Args:
+        file: The file; made where it is not there, and never removed.
+        seconds: How long to wait.
+
+    Yields:
+        Whether it is held: False if somebody else held it all the time.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        patience = time.monotonic() + seconds
+        while not (is_held := _lock(handle)) and time.monotonic() < patience:
+            time.sleep(POLL_SECONDS)
+        yield is_held
     finally:
         os.close(handle)
 

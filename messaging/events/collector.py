@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from learnloop.errors import LearnLoopError
+from learnloop.settings import load_settings
 from messaging.events.connection import open_client
 from messaging.events.counting import EventCounts
-from messaging.events.parsing import Parsed, parse_events
+from messaging.events.keys import LearnerKeys, open_learner_keys
+from messaging.events.parsing import parse_events
 from messaging.events.parts import QUARANTINE, PartitionParts, Progress, claim_partition
 from messaging.events.schema import KINDS, MOMENT, TOPIC, part_schema
+from messaging.events.sealing import Opened, open_events
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class CollectorSettings:
         group: The consumer group; its members share the partitions.
         part_rows: Write when so many events wait.
         part_seconds: Write when the oldest has waited so long.
-        accept_gap: Go on where Kafka has deleted events before they were collected.
+        accept_gap: Go on where Kafka has deleted events before they were collected, or where
+            nobody has the key of sealed ones any more.
     """
 
     bootstrap: str
@@ -75,13 +79,20 @@ class EventCollector:
     Args:
         settings: What to collect, and when to write.
         counts: Counts what happens.
+        keys: Open sealed events; those of the settings if None.
     """
 
-    def __init__(self, settings: CollectorSettings, counts: EventCounts | None = None) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        counts: EventCounts | None = None,
+        keys: LearnerKeys | None = None,
+    ) -> None:
         from confluent_kafka import Consumer
 
         self.settings = settings
         self.counts = counts or EventCounts()
+        self._keys = keys or open_learner_keys(load_settings())
         self._claims: dict[int, _Claim] = {}
         self._oldest = 0.0
         self._fault: BaseException | None = None
@@ -205,23 +216,35 @@ class EventCollector:
 
     def _write(self, claim: _Claim) -> None:
         before = claim.parts.progress
-        parsed = parse_events(claim.values)
         offsets = np.array(claim.offsets, np.int64)
         recorded = pa.array(np.array(claim.moments, np.int64) * 1_000).cast(MOMENT)
-        is_new, sequences = _without_repeats(parsed.events, before.sequences)
-        events = parsed.events.append_column("recorded_at", recorded.take(parsed.positions))
-        events = events.filter(pa.array(is_new))
-        parts = _by_kind_and_hour(events)
-        if parsed.refused:
-            parts[QUARANTINE] = _quarantine(claim, parsed, offsets, recorded)
-        claim.parts.write(parts, Progress(int(offsets[-1]) + 1, sequences))
+        with claim.parts.writing():
+            opened = self._open(claim.values)
+            parsed = parse_events(opened.values)
+            is_new, sequences = _without_repeats(parsed.events, before.sequences)
+            moments = recorded.take(opened.places[parsed.positions])
+            events = parsed.events.append_column("recorded_at", moments)
+            events = events.filter(pa.array(is_new))
+            parts = _by_kind_and_hour(events)
+            refused = {int(opened.places[place]): why for place, why in parsed.refused.items()}
+            refused = dict(sorted({**opened.refused, **refused}.items()))
+            if refused:
+                parts[QUARANTINE] = _quarantine(claim, refused, offsets, recorded)
+            claim.parts.write(parts, Progress(int(offsets[-1]) + 1, sequences))
         self.counts.collected(
             {kind: n for kind in KINDS if (n := _count(events, kind))},
             repeated=len(is_new) - events.num_rows,
-            quarantined=len(parsed.refused),
+            quarantined=len(refused),
+            erased=opened.erased,
             newest=compute.max(events["at"]).as_py(),
         )
         claim.values, claim.offsets, claim.moments = [], [], []
+
+    def _open(self, values: list[bytes]) -> Opened:
+        """Open what is sealed, with the keys that are there at this moment."""
+        if self._keys is not None:
+            self._keys.refresh()
+        return open_events(values, self._keys, accept_gap=self.settings.accept_gap)
 
     def _tell_lag(self, partition: int, claim: _Claim) -> None:
         from confluent_kafka import TopicPartition
@@ -321,14 +344,15 @@ def _by_kind_and_hour(events: pa.Table) -> dict[str, pa.Table]:
 
 
 def _quarantine(
-    claim: _Claim, parsed: Parsed, offsets: NDArray[np.int64], recorded: pa.Array
+    claim: _Claim, refused: Mapping[int, str], offsets: NDArray[np.int64], recorded: pa.Array
 ) -> pa.Table:
-    places = np.array(list(parsed.refused), np.int64)
+    """Keep messages as they came: what was sealed stays sealed."""
+    places = np.array(list(refused), np.int64)
     return pa.table(
         {
             "offset": offsets[places],
             "recorded_at": recorded.take(places),
-            "reason": list(parsed.refused.values()),
+            "reason": list(refused.values()),
             "value": pa.array([claim.values[place] for place in places], pa.binary()),
         }
     )

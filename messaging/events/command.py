@@ -41,7 +41,10 @@ def collect(
     ] = 10.0,
     accept_gap: Annotated[
         bool,
-        typer.Option("--accept-gap", help="Go on where Kafka has deleted uncollected events."),
+        typer.Option(
+            "--accept-gap",
+            help="Go on without events that Kafka has deleted or whose keys are lost.",
+        ),
     ] = False,
     metrics_port: Annotated[
         int, typer.Option(help="Serve Prometheus metrics on this port of loopback; 0: not.")

@@ -20,6 +20,7 @@ class EventCounts:
         self._collected = self._counter("collected", "Events written to durable parts.", "kind")
         self._repeated = self._counter("repeated", "Repeated sendings, dropped.")
         self._quarantined = self._counter("quarantined", "Messages that are no events.")
+        self._erased = self._counter("erased", "Events of learners who were erased, left out.")
         self._lag = Gauge(
             "learnloop_events_lag",
             "Events in Kafka that are not collected yet.",
@@ -38,6 +39,7 @@ class EventCounts:
         *,
         repeated: int,
         quarantined: int,
+        erased: int,
         newest: datetime | None,
     ) -> None:
         """Count a write.
@@ -46,12 +48,14 @@ class EventCounts:
             by_kind: Events by kind.
             repeated: Repeated sendings among the messages.
             quarantined: Messages that are no events.
+            erased: Events of learners who were erased.
             newest: When the newest event happened.
         """
         for kind, count in by_kind.items():
             self._collected.labels(kind).inc(count)
         self._repeated.inc(repeated)
         self._quarantined.inc(quarantined)
+        self._erased.inc(erased)
         if newest is not None:
             self._newest.set(newest.timestamp())
 

@@ -5,6 +5,9 @@ replaced by one that names them, the next offset and the last sequence of each s
 is the moment at which the events are collected. Then the parts are moved to where readers look. A
 kill before it leaves staged files that nobody counts; a kill after it leaves moves that the next
 claim finishes. Names that begin with ``_`` are no data to any Parquet reader.
+
+While staged files are written and moved, ``writing.lock`` there is held, so that whoever erases
+rows can tell that what was begun before is where readers look.
 """
 
 from __future__ import annotations
@@ -19,13 +22,18 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from learnloop.erasing import sync_folder
 from learnloop.errors import LearnLoopError
-from learnloop.holding import hold
+from learnloop.holding import hold, hold_file
 from learnloop.store.local import explain_disk_faults
 
 WRITING = "_writing"
 QUARANTINE = "_quarantine"
 PROGRESS = "progress.json"
+LOCK = "writing.lock"
+LOCK_SECONDS = 60.0
+"""How long to wait for whoever writes parts of a partition, or erases rows from them."""
+
 FORMAT = 1
 
 
@@ -43,7 +51,9 @@ class Progress:
 
 
 class PartitionParts:
-    """The right to write the parts of one partition; see :func:`claim_partition`.
+    """The parts of one partition; :func:`claim_partition` gives the right to write them.
+
+    What a killed writer left is mended first.
 
     Args:
         folder: The folder of all events.
@@ -54,7 +64,25 @@ class PartitionParts:
         self.folder = folder
         self.name = name
         self._writing = folder / WRITING / name
-        self.progress = self._recover()
+        with self.writing():
+            self.progress = self._recover()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold back who erases rows: from the reading of keys until :meth:`write` returns.
+
+        Raises:
+            LearnLoopError: Somebody else holds the partition all the time.
+        """
+        lock = self._writing / LOCK
+        with explain_disk_faults(self._writing), hold_file(lock, LOCK_SECONDS) as is_held:
+            if not is_held:
+                raise LearnLoopError(
+                    f"The parts of a partition have been held for {LOCK_SECONDS:.0f} s.",
+                    where=self._writing,
+                    next="see whether a collector hangs, then do the same again",
+                )
+            yield
 
     def write(self, parts: Mapping[str, pa.Table], progress: Progress) -> None:
         """Collect events: all of the parts and the position, or nothing.
@@ -113,15 +141,16 @@ class PartitionParts:
             stream.flush()
             os.fsync(stream.fileno())
         new.replace(self._writing / PROGRESS)
-        _sync_folder(self._writing)
+        sync_folder(self._writing)
 
     def _move(self, moves: Mapping[str, str]) -> None:
         for staged, final in moves.items():
             source, target = self._writing / staged, self.folder / final
-            if source.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source.rename(target)
-                _sync_folder(target.parent)
+            while source.exists():
+                with contextlib.suppress(FileNotFoundError):  # an hour that has just expired
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source.rename(target)
+                    sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -141,16 +170,23 @@ def claim_partition(folder: Path, topic: str, partition: int) -> Iterator[Partit
         yield PartitionParts(folder, name) if is_held else None
 
 
+def settle_partitions(folder: Path) -> None:
+    """Wait for the writes that have begun, and finish or forget those that a kill cut off.
+
+    All that was collected before is then where readers look, also beside collectors at work.
+
+    Args:
+        folder: The folder of all events.
+
+    Raises:
+        LearnLoopError: A collector hangs, or a position cannot be read.
+    """
+    for writing in sorted(path for path in (folder / WRITING).glob("*") if path.is_dir()):
+        PartitionParts(folder, writing.name)
+
+
 def _write_durably(path: Path, table: pa.Table) -> None:
     with path.open("wb") as stream:
         parquet.write_table(table, stream, compression="zstd")
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from learnloop import holding
-from learnloop.holding import hold, is_held
+from learnloop.holding import hold, hold_file, is_held
 from tests.learnloop import dying
 
 
@@ -24,6 +25,27 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
     assert not is_held(folder)
     with hold(folder) as again:
         assert again
+
+
+def test_a_file_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    is_there, may_go = threading.Event(), threading.Event()
+
+    def hold_it() -> None:
+        with hold_file(file, 0.0) as is_first:
+            assert is_first
+            is_there.set()
+            may_go.wait(60)
+
+    holder = threading.Thread(target=hold_it)
+    holder.start()
+    assert is_there.wait(60)
+    with hold_file(file, 0.1) as is_second:
+        assert not is_second
+    threading.Timer(0.1, may_go.set).start()
+    with hold_file(file, 60.0) as is_third:
+        assert is_third
+    holder.join()
 
 
 def test_what_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
