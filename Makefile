@@ -27,7 +27,8 @@ test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest $(AIRFLOW_TESTS)
 
 test-slow: $(READY)  ## Run the long checks
-	@$(BIN)/python -m pytest -m slow --timeout 7200
+	@$(BIN)/python -m pytest -m slow --timeout 7200 $(AIRFLOW_TESTS:%=--ignore %)
+	@$(BIN)/python -m pytest -m slow --timeout 7200 $(AIRFLOW_TESTS)
 
 check: $(READY)  ## Format, lint, types, import contracts, generated docs
 	@$(BIN)/ruff format --check .
