@@ -137,6 +137,32 @@ class Servable(Protocol):
     def meta_graph(self) -> bytes:
         """The SavedModel's ``SignatureDefMap``, serialised, for GetModelMetadata."""
 
+    def answer_now(
+        self,
+        signature: str,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None,
+        seconds: float,
+    ) -> Tensors | ServingError | None:
+        """Answer one request before returning, if nothing is queued and the run is short.
+
+        Args:
+            signature: As ``run`` takes it.
+            inputs: As ``run`` takes them.
+            outputs: As ``run`` takes them.
+            deadline: As ``run`` takes it; None for no deadline.
+            seconds: What waiting for others to share a run would cost the caller: a run that is
+                expected to take as long is not done here.
+
+        Returns:
+            Arrays by alias of the output, or why the run gave none; None where the request is to be
+            submitted.
+
+        Raises:
+            ServingError: What is known to be wrong before a run.
+        """
+
     def submit(
         self,
         signature: str,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from serving.server.contract import Code, Servable
 
 PAGE_PATH = "/monitoring/prometheus/metrics"
 _LATENCY_BOUNDS = tuple(10 * 1.8**power for power in range(32))
 _EXAMPLE_BOUNDS = tuple(2.0**power for power in range(14))
+Key = TypeVar("Key")
 _STATUS_NAMES = {0: "OK", **{code.value: code.name for code in Code}}
 
 
@@ -39,6 +41,16 @@ class Histogram:
         self._counts[bisect.bisect_right(self._bounds, value)] += 1
         self._sum += value
 
+    def merge(self, other: Histogram) -> None:
+        """Add what another one of the same buckets has counted."""
+        self._counts = [own + more for own, more in zip(self._counts, other._counts, strict=True)]
+        self._sum += other._sum
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
+
     def lines(self, name: str, labels: str) -> Iterable[str]:
         """Write the lines of Prometheus's text format."""
         count = 0
@@ -54,11 +66,10 @@ class Metrics:
     """Everything that is counted in one server."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, int], int] = {}
-        self._latency: dict[tuple[str, str, str], Histogram] = {}
-        self._runtime: dict[tuple[str, str], Histogram] = {}
-        self._version_runs: dict[tuple[str, int, int], int] = {}
-        self._version_latency: dict[tuple[str, int], Histogram] = {}
+        self._answers: dict[tuple[str, str, str], Histogram] = {}
+        self._refusals: dict[tuple[str, int], int] = {}
+        self._runs: dict[tuple[str, int, str], Histogram] = {}
+        self._failed_runs: dict[tuple[str, int, int], int] = {}
         self._examples: dict[str, Histogram] = {}
         self._example_totals: dict[str, int] = {}
         self.observer_failures = 0
@@ -74,40 +85,29 @@ class Metrics:
             entrypoint: ``GRPC`` or ``REST``.
             seconds: From the whole request's arrival to the answer.
         """
-        key = (model, 0)
-        self._requests[key] = self._requests.get(key, 0) + 1
-        where = (model, api, entrypoint)
-        histogram = self._latency.get(where)
+        key = (model, api, entrypoint)
+        histogram = self._answers.get(key)
         if histogram is None:
-            histogram = self._latency[where] = Histogram(_LATENCY_BOUNDS)
+            histogram = self._answers[key] = Histogram(_LATENCY_BOUNDS)
         histogram.add(seconds * 1e6)
 
     def refused(self, model: str, code: int) -> None:
         """Count a request that was refused; the model is "" where there is none of that name."""
         key = (model, code)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._refusals[key] = self._refusals.get(key, 0) + 1
 
     def ran(self, servable: Servable, api: str, seconds: float) -> None:
         """Count a run of a version, its wait in the queue included."""
-        key = (servable.model, api)
-        histogram = self._runtime.get(key)
+        key = (servable.model, servable.version, api)
+        histogram = self._runs.get(key)
         if histogram is None:
-            histogram = self._runtime[key] = Histogram(_LATENCY_BOUNDS)
+            histogram = self._runs[key] = Histogram(_LATENCY_BOUNDS)
         histogram.add(seconds * 1e6)
-        version = (servable.model, servable.version)
-        histogram = self._version_latency.get(version)
-        if histogram is None:
-            histogram = self._version_latency[version] = Histogram(_LATENCY_BOUNDS)
-        histogram.add(seconds * 1e6)
-        self._count_run(servable, 0)
 
     def failed(self, servable: Servable, code: int) -> None:
         """Count a run of a version that gave no answer."""
-        self._count_run(servable, code)
-
-    def _count_run(self, servable: Servable, code: int) -> None:
         key = (servable.model, servable.version, code)
-        self._version_runs[key] = self._version_runs.get(key, 0) + 1
+        self._failed_runs[key] = self._failed_runs.get(key, 0) + 1
 
     def gave_examples(self, model: str, count: int) -> None:
         """Count the examples of a Classify, Regress or MultiInference."""
@@ -117,26 +117,36 @@ class Metrics:
 
     def page(self) -> str:
         """Write the page that Prometheus scrapes."""
+        requests = dict(self._refusals)
+        for (model, _, _), histogram in self._answers.items():
+            requests[model, 0] = requests.get((model, 0), 0) + histogram.count
+        version_runs = dict(self._failed_runs)
+        for (model, version, _), histogram in self._runs.items():
+            key = (model, version, 0)
+            version_runs[key] = version_runs.get(key, 0) + histogram.count
         lines = [
             *_counters(
                 ":tensorflow:serving:request_count",
                 {
                     _labels(model_name=model, status=_STATUS_NAMES.get(code, "UNKNOWN")): count
-                    for (model, code), count in self._requests.items()
+                    for (model, code), count in requests.items()
                 },
             ),
             *_histograms(
                 ":tensorflow:serving:request_latency",
                 {
                     _labels(model_name=model, API=api, entrypoint=entrypoint): histogram
-                    for (model, api, entrypoint), histogram in self._latency.items()
+                    for (model, api, entrypoint), histogram in self._answers.items()
                 },
             ),
             *_histograms(
                 ":tensorflow:serving:runtime_latency",
                 {
                     _labels(model_name=model, API=api, runtime="TF1"): histogram
-                    for (model, api), histogram in self._runtime.items()
+                    for (model, api), histogram in _merged(
+                        ((model, api), histogram)
+                        for (model, _, api), histogram in self._runs.items()
+                    ).items()
                 },
             ),
             *_histograms(
@@ -155,14 +165,17 @@ class Metrics:
                         version=str(version),
                         status=_STATUS_NAMES.get(code, "UNKNOWN"),
                     ): count
-                    for (model, version, code), count in self._version_runs.items()
+                    for (model, version, code), count in version_runs.items()
                 },
             ),
             *_histograms(
                 "learnloop_serving_version_latency",
                 {
                     _labels(model_name=model, version=str(version)): histogram
-                    for (model, version), histogram in self._version_latency.items()
+                    for (model, version), histogram in _merged(
+                        ((model, version), histogram)
+                        for (model, version, _), histogram in self._runs.items()
+                    ).items()
                 },
             ),
             *_counters("learnloop_serving_observer_failures_total", {"": self.observer_failures}),
@@ -175,6 +188,14 @@ class Metrics:
             f"learnloop_serving_rest_connections{{}} {self.connections()}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _merged(histograms: Iterable[tuple[Key, Histogram]]) -> dict[Key, Histogram]:
+    """Put histograms of one key together."""
+    merged: dict[Key, Histogram] = {}
+    for key, histogram in histograms:
+        merged.setdefault(key, Histogram(_LATENCY_BOUNDS)).merge(histogram)
+    return merged
 
 
 def _counters(name: str, values: Mapping[str, int]) -> Iterable[str]:

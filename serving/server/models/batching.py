@@ -1,10 +1,11 @@
 """Continuous batching without a timer.
 
 What is queued when the runner is free goes as one batch, so a lone request never waits and a
-crowd shares a run. A batch that is cheap by measured cost runs in the event loop, at the end of the
-iteration in which it arrived: handing it to a thread would cost more than running it. A dear one
-runs in the version's own thread while the loop takes in the next, and while it runs an alarm tells
-whoever's deadline passes, in the queue or in the run itself, whose answer is then dropped.
+crowd shares a run. A request whose run costs less than waiting for others runs at once. A batch
+that is cheap by measured cost runs in the event loop, at the end of the iteration in which it
+arrived: handing it to a thread would cost more than running it. A dear one runs in the version's
+own thread while the loop takes in the next, and while it runs an alarm tells whoever's deadline
+passes, in the queue or in the run itself, whose answer is then dropped.
 """
 
 from __future__ import annotations
@@ -135,6 +136,23 @@ class Batcher:
         self._in_thread: list[_Request] = []
         self._alarm: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
+
+    def answer_now(
+        self,
+        signature: str,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None,
+        seconds: float,
+    ) -> Tensors | ServingError | None:
+        """Answer a lone request (:meth:`serving.server.contract.Servable.answer_now`)."""
+        run = self._runs.get(signature)
+        if run is None or self._is_scheduled or self._is_closed or run.cost.fixed >= seconds:
+            return None
+        values, rows, _ = run.plan.arrange(inputs)
+        if run.cost.of(rows) >= seconds or (deadline is not None and deadline <= self._loop.time()):
+            return None
+        return _run_alone(run, values, rows, run.plan.choose(outputs))
 
     def submit(
         self,
@@ -314,25 +332,31 @@ class Batcher:
 def _run(run: SignatureRun, requests: Sequence[_Request]) -> list[Tensors | ServingError]:
     """Run a batch; where that fails, each request alone, so that one cannot fail the others."""
     if len(requests) < 2:
-        return [_run_alone(run, request) for request in requests]
+        return _run_each(run, requests)
     try:
         columns = zip(*(request.values for request in requests), strict=True)
         answer = run.function([np.concatenate(column) for column in columns])
         return _split(run, requests, answer)
     except Exception:
-        return [_run_alone(run, request) for request in requests]
+        return _run_each(run, requests)
 
 
-def _run_alone(run: SignatureRun, request: _Request) -> Tensors | ServingError:
+def _run_each(run: SignatureRun, requests: Sequence[_Request]) -> list[Tensors | ServingError]:
+    return [_run_alone(run, one.values, one.rows, one.outputs) for one in requests]
+
+
+def _run_alone(
+    run: SignatureRun, values: Sequence[Array], rows: int, outputs: tuple[str, ...]
+) -> Tensors | ServingError:
     names = run.plan.outputs
     try:
-        arrays = run.function(request.values) if request.rows else run.plan.empty_answer()
+        arrays = run.function(values) if rows else run.plan.empty_answer()
     except ServingError as refusal:
         return refusal
     except Exception as fault:
         return ServingError(Code.INTERNAL, f"The model failed: {type(fault).__name__}")
     answer = dict(zip(names, arrays, strict=True))
-    return answer if request.outputs is names else {name: answer[name] for name in request.outputs}
+    return answer if outputs is names else {name: answer[name] for name in outputs}
 
 
 def _split(

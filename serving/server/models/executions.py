@@ -122,18 +122,18 @@ class _Interpreter:
         )
         ((name, signature),) = interpreter.GetSignatureDefs().items()
         subgraph = self._subgraph = interpreter.GetSubgraphIndexFromSignature(name)
-        self._inputs = [signature["inputs"].get(alias) for alias in inputs]
+        known = signature["inputs"]
+        self._inputs = [(i, known[alias]) for i, alias in enumerate(inputs) if alias in known]
         self._outputs = [signature["outputs"][alias] for alias in outputs]
-        for place, shape in zip(self._inputs, shapes, strict=True):
-            if place is not None:
-                interpreter.ResizeInputTensor(place, np.array(shape, np.int32), False, subgraph)
+        for index, place in self._inputs:
+            shape = np.array(shapes[index], np.int32)
+            interpreter.ResizeInputTensor(place, shape, False, subgraph)
         interpreter.AllocateTensors(subgraph)
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
         interpreter, subgraph = self._interpreter, self._subgraph
-        for place, array in zip(self._inputs, arrays, strict=True):
-            if place is not None:
-                interpreter.SetTensor(place, array, subgraph)
+        for index, place in self._inputs:
+            interpreter.SetTensor(place, arrays[index], subgraph)
         interpreter.Invoke(subgraph)
         return [interpreter.GetTensor(place, subgraph) for place in self._outputs]
 

@@ -58,6 +58,17 @@ class LoadedVersion:
         """Answer every request, and refuse what comes after."""
         await self._batcher.close()
 
+    def answer_now(
+        self,
+        signature: str,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None,
+        seconds: float,
+    ) -> Tensors | ServingError | None:
+        """See :meth:`serving.server.contract.Servable.answer_now`."""
+        return self._batcher.answer_now(signature, inputs, outputs, deadline, seconds)
+
     def submit(
         self,
         signature: str,

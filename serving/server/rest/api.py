@@ -1,7 +1,7 @@
 """Answers questions that came by REST.
 
-Nothing here waits: a question is put to the model's queue with what is to be done with the answer,
-and the event loop goes on. That spares every request a task and a future.
+Nothing here waits: what the model cannot answer at once is put to its queue with what is to be done
+with the answer, and the event loop goes on. That spares every request a task and a future.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import traceback
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -57,6 +58,8 @@ from serving.server.security import Tokens
 
 LOG = logging.getLogger(__name__)
 HEALTH_PATH = "/health"
+_WAITING_SECONDS = 10e-6
+"""What it costs a request to wait for others, and what sharing a run saves it at most."""
 _clock = time.perf_counter
 
 Send = Callable[[int, bytes, bytes], None]
@@ -178,27 +181,44 @@ class Api:
         send: Send,
         started: float,
     ) -> None:
-        def done(answer: Tensors | ServingError) -> None:
-            ran = _clock()
-            try:
-                if isinstance(answer, ServingError):
-                    self._metrics.failed(servable, answer.code)
-                    raise answer
-                text = write(answer)
-            except Exception as error:
-                self._refuse(head, error, send)
-                return
-            send(200, JSON, text)
-            api = route.verb.value
-            self._metrics.ran(servable, api.capitalize(), ran - asked)
-            seconds = _clock() - started
-            self._metrics.answered(route.model, api, "REST", seconds)
-            if self._observer is not None:
-                self._tell(head, route, servable, signature, inputs, answer, seconds)
-
         deadline = self._now() + (self._seconds if head.seconds is None else head.seconds)
         asked = _clock()
-        servable.submit(signature, inputs, outputs, deadline, done)
+        answer = servable.answer_now(signature, inputs, outputs, deadline, _WAITING_SECONDS)
+        given = (head, route, servable, signature, inputs, write, send, started, asked)
+        if answer is None:
+            servable.submit(signature, inputs, outputs, deadline, partial(self._answer, *given))
+        else:
+            self._answer(*given, answer)
+
+    def _answer(
+        self,
+        head: Head,
+        route: Route,
+        servable: Servable,
+        signature: str,
+        inputs: Tensors,
+        write: Callable[[Tensors], bytes],
+        send: Send,
+        started: float,
+        asked: float,
+        answer: Tensors | ServingError,
+    ) -> None:
+        ran = _clock()
+        try:
+            if isinstance(answer, ServingError):
+                self._metrics.failed(servable, answer.code)
+                raise answer
+            text = write(answer)
+        except Exception as error:
+            self._refuse(head, error, send)
+            return
+        send(200, JSON, text)
+        api = route.verb.value
+        self._metrics.ran(servable, api.capitalize(), ran - asked)
+        seconds = _clock() - started
+        self._metrics.answered(route.model, api, "REST", seconds)
+        if self._observer is not None:
+            self._tell(head, route, servable, signature, inputs, answer, seconds)
 
     def _tell(
         self,
@@ -226,7 +246,9 @@ class Api:
             self._metrics.observer_failures += 1
 
     def _reader(self, servable: Servable, name: str, signature: Signature) -> rows.RowReader:
-        readers = self._readers.setdefault(servable, {})
+        readers = self._readers.get(servable)
+        if readers is None:
+            readers = self._readers[servable] = {}
         reader = readers.get(name)
         if reader is None:
             reader = readers[name] = rows.RowReader(signature)

@@ -89,9 +89,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._server.add(self):
-            self._await_request()
-        else:
+        if not self._server.add(self):
             self._write_page(503)
             self.close()
 
@@ -134,8 +132,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._is_choked = False
+        self.deadline = math.inf
         if self._asked is None and self._transport is not None:
-            self._await_request()
             self._go_on(self._transport)
 
     @property
@@ -175,9 +173,6 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()
-
-    def _await_request(self) -> None:
-        self.deadline = self._server.now() + self._server.limits.idle_seconds
 
     def _advance(self) -> None:
         """Read as many requests off the buffer as can be answered now."""
@@ -261,10 +256,8 @@ class Connection(asyncio.Protocol):
         if not keep_alive:
             self.close()
             return
-        if not self._is_choked:
-            self._await_request()
-            if self._buffer:
-                self._go_on(transport)
+        if self._buffer and not self._is_choked:
+            self._go_on(transport)
 
     def _go_on(self, transport: asyncio.Transport) -> None:
         transport.resume_reading()

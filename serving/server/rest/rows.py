@@ -21,7 +21,7 @@ from serving.server.protos import types_pb2
 from serving.server.rest.json_tensors import refuse
 from serving.server.tensors import NUMPY_TYPES
 
-_LARGEST_INTEGER = {types_pb2.DT_FLOAT: 2.0**24 - 1, types_pb2.DT_DOUBLE: 2.0**53 - 1}
+_LARGEST_SQUARES = {types_pb2.DT_FLOAT: (2.0**24 - 1) ** 2, types_pb2.DT_DOUBLE: (2.0**53 - 1) ** 2}
 _KINDS = {
     types_pb2.DT_FLOAT: "fi",
     types_pb2.DT_DOUBLE: "fi",
@@ -121,14 +121,18 @@ def _array(values: Any, dtype: int) -> Any:
         return None  # ragged
     if array.dtype.kind not in _KINDS[dtype] or array.ndim > _MOST_DIMENSIONS or not array.size:
         return None
-    if dtype in _LARGEST_INTEGER:
+    largest = _LARGEST_SQUARES.get(dtype)
+    if largest is not None:
         # The sum of squares bounds every value, and is one call of numpy in place of three.
-        flat = array.ravel().astype(np.float64, copy=False)
-        if not float(flat.dot(flat)) <= _LARGEST_INTEGER[dtype] ** 2:
+        flat = array.ravel()
+        if array.dtype.kind == "i":
+            flat = flat.astype(np.float64)
+        if not flat.dot(flat) <= largest:
             return None
     elif dtype == types_pb2.DT_INT32 and not (array.min() >= -(2**31) and array.max() < 2**31):
         return None
-    return array.astype(NUMPY_TYPES[dtype], copy=False)
+    numpy_type = NUMPY_TYPES[dtype]
+    return array if array.dtype == numpy_type else array.astype(numpy_type)
 
 
 def _strings(values: list[Any]) -> Any:

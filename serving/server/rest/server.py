@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
 
 from serving.server.metrics import Metrics
@@ -107,7 +108,11 @@ class RestServer:
 
     def _expire(self) -> None:
         now = self.now()
-        # One pass over all of them twice a second costs less than a timer for each request.
-        for connection in [c for c in self._connections if c.deadline < now]:
-            connection.expire()
+        # One pass over all of them twice a second costs less than a timer for each request, and
+        # less than noting with each answer since when its connection is idle.
+        for connection in list(self._connections):
+            if connection.deadline < now:
+                connection.expire()
+            elif connection.deadline == math.inf and connection.is_idle:
+                connection.deadline = now + self.limits.idle_seconds
         self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)

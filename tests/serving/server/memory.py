@@ -162,6 +162,20 @@ class MemoryServable:
             tensor.tensor_shape.dim.add(size=-1)
         self.meta_graph = signatures.SerializeToString()
 
+    def answer_now(
+        self,
+        signature: str,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None,
+        seconds: float,
+    ) -> Tensors | ServingError | None:
+        """Version 2 answers at once where nothing is held, version 1 never."""
+        self._check(signature, inputs, outputs)
+        if self.version == 1 or self.held is not None:
+            return None
+        return self._answer(signature, inputs, outputs, deadline)
+
     def submit(
         self,
         signature: str,
@@ -170,6 +184,19 @@ class MemoryServable:
         deadline: float | None,
         done: Done,
     ) -> None:
+        self._check(signature, inputs, outputs)
+
+        def answer() -> None:
+            done(self._answer(signature, inputs, outputs, deadline))
+
+        if self.held is not None:
+            self.held.append(answer)
+        elif signature == "unforeseen":
+            FUNCTIONS[signature].call(inputs)
+        else:
+            self._loop.call_soon(answer)
+
+    def _check(self, signature: str, inputs: Tensors, outputs: Sequence[str]) -> None:
         function = FUNCTIONS[signature]
         missing = function.inputs.keys() - inputs.keys() - function.defaults.keys()
         unknown = set(outputs) - function.outputs.keys()
@@ -178,25 +205,21 @@ class MemoryServable:
                 Code.INVALID_ARGUMENT, f"missing {sorted(missing)}, unknown {sorted(unknown)}"
             )
 
-        def answer() -> None:
-            if deadline is not None and deadline <= self._loop.time():
-                done(ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded"))
-                return
-            try:
-                arrays = function.call(inputs)
-            except ServingError as error:
-                done(error)
-            except Exception:  # as a graph that cannot parse an example
-                done(ServingError(Code.INVALID_ARGUMENT, "The model failed."))
-            else:
-                done({name: arrays[name] for name in outputs or arrays})
-
-        if self.held is not None:
-            self.held.append(answer)
-        elif signature == "unforeseen":
-            function.call(inputs)
-        else:
-            self._loop.call_soon(answer)
+    def _answer(
+        self, signature: str, inputs: Tensors, outputs: Sequence[str], deadline: float | None
+    ) -> Tensors | ServingError:
+        if deadline is not None and deadline <= self._loop.time():
+            return ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded")
+        try:
+            arrays = FUNCTIONS[signature].call(inputs)
+        except ServingError as error:
+            return error
+        except Exception:
+            if signature == "unforeseen":
+                raise
+            # as a graph that cannot parse an example
+            return ServingError(Code.INVALID_ARGUMENT, "The model failed.")
+        return {name: arrays[name] for name in outputs or arrays}
 
     async def run(
         self,

@@ -387,7 +387,7 @@ def test_honours_deadlines() -> None:
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         deadlines: list[float | None] = []
-        servable = server.models.servables[2]
+        servable = server.models.servables[1]
         original = servable.submit
 
         def submit(signature: str, inputs: Any, outputs: Any, deadline: Any, done: Any) -> None:
@@ -395,8 +395,10 @@ def test_honours_deadlines() -> None:
             original(signature, inputs, outputs, deadline, done)
 
         servable.submit = submit  # type: ignore[method-assign]
-        stub.Predict(predict_request(x=ONE))
-        stub.Predict(predict_request(x=ONE), timeout=100)
+        request = predict_request(x=ONE)
+        request.model_spec.version.value = 1
+        stub.Predict(request)
+        stub.Predict(request, timeout=100)
         assert deadlines[0] is None
         assert deadlines[1] is not None
         assert 40 < deadlines[1] <= 102

@@ -66,6 +66,36 @@ async def test_all_that_is_queued_goes_as_one_batch() -> None:
 
 
 @asynchronous
+async def test_a_short_run_is_done_at_once_unless_others_wait() -> None:
+    double, loop = Doubling(), asyncio.get_running_loop()
+    batcher = Batcher({"double": run_of(double, Cost(1e-6, 1e-6))}, Limits(), loop)
+
+    def now(*numbers: float, seconds: float = 3e-6, deadline: float | None = None) -> Any:
+        inputs = {"x": np.float32(numbers)}
+        answer = batcher.answer_now("double", inputs, ("y",), deadline, seconds)
+        return answer["y"].tolist() if isinstance(answer, dict) else answer
+
+    assert now(1, 2, deadline=loop.time() + 600) == [2, 4]
+    refusal = now(-1)
+    assert (refusal.code, refusal.message) == (Code.INVALID_ARGUMENT, "A number is negative.")
+    double.asked.clear()
+    assert now(1, 2, 3) is None, "with three rows it is expected to take as long"
+    assert now(1, seconds=1e-6) is None
+    assert now(1, deadline=loop.time()) is None, "it expires in the queue"
+    assert batcher.answer_now("other", {}, (), None, 1.0) is None, "the queue says why"
+    with pytest.raises(ServingError):
+        batcher.answer_now("double", {}, (), None, 1.0)
+    answered = loop.create_future()
+    batcher.submit("double", {"x": np.float32([1])}, (), None, answered.set_result)
+    assert now(1) is None, "somebody waits"
+    assert double.asked == []
+    await answered
+    assert now(1) == [2]
+    await batcher.close()
+    assert now(1) is None, "the queue says that the server is stopping"
+
+
+@asynchronous
 async def test_a_batch_has_a_largest_size_and_a_larger_request_runs_alone() -> None:
     double = Doubling()
     version = version_of(run_of(double), Limits(batch_rows=3))
