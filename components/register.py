@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from components.champion import open_registry
 from components.engines.model_card import write_model_card
 from components.engines.registry import ModelCard
-from components.served_rows import served_rows
+from components.served_rows import as_example, served_rows
 from learnloop.artifacts import Artifact, Blessing, Evaluation, Examples, Model, RegisteredModel
 from learnloop.component import Context, Input, Output, Resources, component
 from learnloop.errors import GateRefused
@@ -122,8 +122,5 @@ def _card(
         tags=tags,
         description=write_model_card(name, training, figures, tags),
         signature=training["signature"]["inputs"],
-        example={
-            column: (values.astype(str) if values.dtype == object else values).tolist()
-            for column, values in served_rows(model, examples, EXAMPLE_ROWS).items()
-        },
+        example=as_example(served_rows(model, examples, EXAMPLE_ROWS)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from feature_store.definitions import FeatureView
@@ -21,6 +22,8 @@ from feature_store.sources import PushSource, Source, stored_source
 from learnloop.errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from feature_store.store import FeatureStore
 
 
@@ -94,8 +97,8 @@ def _erase_from_source(place: str, source: Source, keys: list[Field], learner: s
     if isinstance(source, PushSource):
         parts = pushed_parts(source)
         for key in {key.name: key for key in keys}.values():
-            is_text = key.dtype is FeatureType.STRING
-            erased += parts.erase(key.name, learner if is_text else int(learner))
+            value = learner if key.dtype is FeatureType.STRING else int(learner)
+            erased += parts.remove(key.name, partial(_has, name=key.name, value=value))
     try:
         files = list_files(stored)
     except UsageError as fault:
@@ -104,6 +107,12 @@ def _erase_from_source(place: str, source: Source, keys: list[Field], learner: s
         if not name.startswith(f"{PLACE}/"):
             erased += erase_from_file(file, keys, learner)
     return Erased(place, erased)
+
+
+def _has(table: pa.Table, name: str, value: int | str) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.equal(table[name], value)
 
 
 def _erase_online(store: FeatureStore, names: list[str], learner: str) -> Iterator[Erased]:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,12 +112,12 @@ class PushedParts:
                 replaced += len(group)
         return replaced
 
-    def erase(self, column: str, value: object) -> int:
-        """Remove the rows with a value, by writing the parts that have it again.
+    def remove(self, column: str, choose: Callable[[pa.Table], pa.Array | pa.ChunkedArray]) -> int:
+        """Remove rows, by writing the parts that have them again.
 
         Args:
-            column: A column of the parts.
-            value: The value.
+            column: A column without which a part has none of them.
+            choose: Tells of a part's rows which are to go; null is no.
 
         Returns:
             How many rows were removed.
@@ -125,7 +125,7 @@ class PushedParts:
         import pyarrow.compute as pc
         from pyarrow import parquet
 
-        erased = 0
+        removed = 0
         with self._alone():
             self._remove_leftovers()
             with self._changing() as connection:
@@ -135,11 +135,10 @@ class PushedParts:
                     table = parquet.read_table(self.folder / name)
                     if column not in table.column_names:
                         continue
-                    is_other = pc.fill_null(pc.not_equal(table[column], value), True)
-                    left = table.filter(is_other)
+                    left = table.filter(pc.invert(pc.fill_null(choose(table), False)))
                     if len(left) == rows:
                         continue
-                    erased += rows - len(left)
+                    removed += rows - len(left)
                     old.append(name)
                     if len(left):
                         connection.execute(
@@ -149,7 +148,7 @@ class PushedParts:
                     else:
                         self._drop(connection, [name])
             self._unlink(old)
-        return erased
+        return removed
 
     def _groups(self) -> Iterator[tuple[list[str], int, int]]:
         """Find small neighbours of the same columns, two at least, with their place and rows."""

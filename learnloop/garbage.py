@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -41,7 +42,12 @@ class Collected:
 
 
 def collect_garbage(
-    settings: Settings, *, keep_days: float, keep_runs: int, dry_run: bool
+    settings: Settings,
+    *,
+    keep_days: float,
+    keep_runs: int,
+    dry_run: bool,
+    kept: Collection[str] = (),
 ) -> Collected:
     """Remove old runs and artifacts that no kept run needs.
 
@@ -50,6 +56,7 @@ def collect_garbage(
         keep_days: Runs younger than this are kept.
         keep_runs: So many last runs of each pipeline are kept.
         dry_run: Whether to change nothing.
+        kept: Ids of runs that are kept too, however old.
 
     Returns:
         What was, or would be, removed.
@@ -73,7 +80,7 @@ def collect_garbage(
         )
 
     def keep(run: RunRecord) -> bool:
-        return run.started > young or run.id in last
+        return run.started > young or run.id in last or run.id in kept
 
     forgotten, needed = ledger.forget(keep, dry_run=dry_run)
     unneeded = sorted(published[one] for one in published.keys() - needed)

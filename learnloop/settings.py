@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -37,6 +38,20 @@ def project_root() -> Path:
         if (folder / SETTINGS_FILE).is_file():
             return folder
     return here
+
+
+Days = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,5}d)?$")]
+
+
+class Retention(BaseModel):
+    """How old what is kept may grow, in days as ``400d``; what is not given is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    events: Days = Field("", description="Collected learner events.")
+    predictions: Days = Field("", description="The prediction log.")
+    features: Days = Field("", description="Rows that were pushed to the feature store.")
+    artifacts: Days = Field("", description="Runs and what only they need, by the day they began.")
 
 
 class Settings(BaseSettings):
@@ -66,6 +81,7 @@ class Settings(BaseSettings):
     learner_columns: tuple[str, ...] = Field(
         (), description="Columns that name a learner, beside learner and id_student."
     )
+    retention: Retention = Field(Retention(), description="How old what is kept may grow.")
     dags: Path = Field(Path("dags"), description="Airflow's DAG files.")
     retrain_delays: tuple[PositiveFloat, ...] = Field(
         (2.0, 10.0, 60.0),

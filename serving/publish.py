@@ -9,6 +9,7 @@ the digest of every file.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import uuid
@@ -74,7 +75,7 @@ class Publication:
             "lineage": dict(self.lineage),
             "files": digests(folder),
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        (folder / MANIFEST).write_text(_as_text(manifest))
         return manifest
 
 
@@ -154,6 +155,19 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def with_digest(manifest: bytes, file: str, body: bytes) -> bytes:
+    """Write a manifest anew for a version of which one file is replaced.
+
+    Args:
+        manifest: The manifest as it was.
+        file: The file.
+        body: What is in it from now on.
+    """
+    document = json.loads(manifest)
+    document["files"][file] = hashlib.sha256(body).hexdigest()
+    return _as_text(document).encode()
+
+
 def version_is_taken(where: str, problem: str) -> UsageError:
     """The error of publishing another model under a number that is in use."""
     return UsageError(
@@ -163,6 +177,10 @@ def version_is_taken(where: str, problem: str) -> UsageError:
         received=problem,
         next=f"move {where} away, then run the same command again",
     )
+
+
+def _as_text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=1, sort_keys=True)
 
 
 def _already_published(target: Path, digest: str) -> PublishedVersion:

@@ -28,6 +28,8 @@ CHALLENGER = "challenger"
 DIGEST_TAG = "learnloop.model_digest"
 RUN_TAG = "learnloop.run_id"
 """The run that registered a version, in the ledger."""
+ERASED_TAG = "learnloop.trained_with_erased"
+"""The day on which a person was erased with whose rows a version was trained."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,36 @@ class Aliases:
                 received=str(fault).partition("\n")[0],
                 next="check that MLflow runs, then run the same command again",
             ) from fault
+
+    def tag_version(self, name: str, version: str, tag: str, value: str) -> bool:
+        """Note a fact beside a version.
+
+        Args:
+            name: The registered model.
+            version: The version.
+            tag: The tag's name.
+            value: Its value.
+
+        Returns:
+            Whether there is such a version; one that was deleted needs no notes.
+
+        Raises:
+            LearnLoopError: MLflow did not do so.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client().set_model_version_tag(name, version, tag, value)
+        except MlflowException as fault:
+            if fault.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise LearnLoopError(
+                f"MLflow did not take a note of version {version} of '{name}'.",
+                where=without_password(self.uri),
+                received=str(fault).partition("\n")[0],
+                next="check that MLflow runs, then run the same command again",
+            ) from fault
+        return True
 
     @property
     def is_database(self) -> bool:

@@ -130,6 +130,14 @@ class LocalStore:
                 (self._artifacts / execution).rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
 
+    def purge(self, execution: str) -> None:
+        """See :meth:`learnloop.store.Store.purge`."""
+        self.delete(execution)
+        with explain_disk_faults(self.root):
+            for trash in self.root.glob("trash/*"):
+                with contextlib.suppress(FileNotFoundError):  # somebody else clears away
+                    shutil.rmtree(trash)  # what could not be removed is told here
+
     def remove_abandoned(self, older_than_seconds: float) -> int:
         """See :meth:`learnloop.store.Store.remove_abandoned`."""
         remains = [p for p in self._artifacts.glob("*/*/*") if not (p / MANIFEST).exists()]

@@ -198,6 +198,13 @@ class Store(Protocol):
     def delete(self, execution: str) -> None:
         """Remove a published execution; readers see all of it or nothing. Again does no harm."""
 
+    def purge(self, execution: str) -> None:
+        """Remove a published execution so that nobody can have it back: a person was erased.
+
+        Raises:
+            LearnLoopError: A file of it is still there; purge again.
+        """
+
     def remove_abandoned(self, older_than_seconds: float) -> int:
         """Remove what killed processes left behind: staging folders, unfinished uploads, remains.
 

@@ -165,6 +165,15 @@ class S3Store:
             self._delete_keys([item["Key"] for item in self._objects(self._key(execution, ""))])
         shutil.rmtree(self._copies / execution, ignore_errors=True)
 
+    def purge(self, execution: str) -> None:
+        """Remove the objects, and the versions that a versioned bucket keeps of them."""
+        self.delete(execution)
+        with explain_faults(self.uri(execution, "")):
+            pages = client().get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._key(execution, "")):
+                kept = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                self._delete_objects([{n: one[n] for n in ("Key", "VersionId")} for one in kept])
+
     def remove_abandoned(self, older_than_seconds: float) -> int:
         """See :meth:`learnloop.store.Store.remove_abandoned`; copies of what is gone go too."""
         folders = [p for p in self._staging.glob("*") if is_abandoned(p, older_than_seconds)]
@@ -313,8 +322,11 @@ class S3Store:
             yield from page.get("Contents", ())
 
     def _delete_keys(self, keys: list[str]) -> None:
-        for begin in range(0, len(keys), KEYS_PER_DELETION):
-            chosen = [{"Key": key} for key in keys[begin : begin + KEYS_PER_DELETION]]
+        self._delete_objects([{"Key": key} for key in keys])
+
+    def _delete_objects(self, objects: list[dict[str, str]]) -> None:
+        for begin in range(0, len(objects), KEYS_PER_DELETION):
+            chosen = objects[begin : begin + KEYS_PER_DELETION]
             answer = client().delete_objects(Bucket=self.bucket, Delete={"Objects": chosen})
             for error in answer.get("Errors", ()):
                 raise LearnLoopError(

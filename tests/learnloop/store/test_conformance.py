@@ -174,6 +174,24 @@ def test_a_deleted_execution_is_gone_whole_and_alone(store: Store, tmp_path: Pat
     assert read(elsewhere(store, tmp_path).fetch(store.uri(kept, "report"))) == {"a.json": b"{}"}
 
 
+def test_what_is_purged_leaves_no_version_behind(store: Store, tmp_path: Path) -> None:
+    from learnloop.store.connection import client
+
+    if isinstance(store, S3Store):
+        versioning = {"Status": "Enabled"}
+        client().put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration=versioning)
+    publish(store)
+    publish(store, "sums/add/other")
+    store.purge(EXECUTION)
+    store.purge(EXECUTION)
+    assert list(store.executions()) == ["sums/add/other"]
+    if isinstance(store, S3Store):
+        kept = client().list_object_versions(Bucket=store.bucket)
+        keys = [one["Key"] for one in [*kept["Versions"], *kept.get("DeleteMarkers", [])]]
+        assert keys and not any(EXECUTION in key for key in keys)
+    assert not any(EXECUTION in str(path) for path in tmp_path.rglob("*"))
+
+
 def test_only_what_nobody_works_in_is_removed_as_abandoned(store: Store) -> None:
     publish(store)
     left = stage(store, "sums/add/execution-2")
