@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -93,6 +93,14 @@ class Grown:
     def bytes(self) -> int:
         gc.collect()
         return int(self._process.memory_info().rss - self._before)
+
+
+def tell(protocol: str, count: int, seen: Mapping[Any, int], more: int) -> None:
+    """Write the account of a run as rows of a table; ``pytest -s`` shows it."""
+    print(f"\n| {protocol} | |\n|---|---|\n| inputs | {count:,} |")
+    for status, number in sorted(seen.items()):
+        print(f"| answered {status} | {number:,} |")
+    print(f"| more memory than when warm | {more / 2**20:.1f} MiB |")
 
 
 class Transport:
@@ -202,8 +210,10 @@ def test_rest_answers_whatever_arrives(count: int) -> None:
     asyncio.run(fuzz_rest(mutations(corpus, SMALL, seed=1)))
     grown = Grown()
     seen = asyncio.run(fuzz_rest(mutations(corpus, count, seed=2)))
+    more = grown.bytes()
+    tell("REST", count, seen, more)
     assert {200, 400, 404} <= set(seen)
-    assert grown.bytes() < MOST_GROWTH
+    assert more < MOST_GROWTH
 
 
 class Aborted(Exception):
@@ -310,8 +320,10 @@ def test_grpc_answers_whatever_arrives(count: int) -> None:
     asyncio.run(fuzz_grpc(grpc_mutations(SMALL, seed=3)))
     grown = Grown()
     seen = asyncio.run(fuzz_grpc(grpc_mutations(count, seed=4)))
+    more = grown.bytes()
+    tell("gRPC", count, {"OK" if one is None else one.name: n for one, n in seen.items()}, more)
     assert {None, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND} <= set(seen)
-    assert grown.bytes() < MOST_GROWTH
+    assert more < MOST_GROWTH
 
 
 KEYS = st.sampled_from(

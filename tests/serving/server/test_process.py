@@ -256,6 +256,12 @@ def test_memory_stays_flat(server: EmbeddedServer) -> None:
         before = process.memory_info().rss
         time.sleep(SOAK_SECONDS * 4 / 5)
         grown = process.memory_info().rss - before
+    print(
+        f"\n| soak | |\n|---|---|\n| seconds | {SOAK_SECONDS:,.0f} |\n"
+        f"| answers | {len(callers.answers):,} |\n| faults | {len(callers.faults)} |\n"
+        f"| memory after a fifth of it | {before / 2**20:.1f} MiB |\n"
+        f"| more at the end | {grown / 2**20:.1f} MiB |"
+    )
     assert callers.faults == []
     assert grown < 32 << 20, grown
     with contextlib.suppress(ProcessLookupError):
