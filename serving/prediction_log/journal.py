@@ -9,6 +9,7 @@ the end is not read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -18,12 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from learnloop.erasing import sync_folder
+from learnloop.holding import hold_file
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 JOURNALS = "journals"
 ENDING = ".arrows"
 UNFINISHED = ".unfinished-"
+RECOVERING = "recovering.lock"
+LOCK_SECONDS = 60.0
+"""How long to wait for whoever else makes parts of journals that were left behind."""
 
 
 def model_folder(folder: Path, model: str) -> Path:
@@ -145,22 +152,27 @@ class Orphan:
 
 
 def recover(folder: Path) -> int:
-    """Make parts of the journals that nobody writes any more.
+    """Make parts of the journals that nobody writes any more, one process after the other.
 
     Args:
         folder: The log's folder.
 
     Returns:
-        The number of parts.
+        The number of parts. No journal of a process that was gone before is left.
 
     Raises:
         OSError: The disk failed; what is left may be recovered later.
     """
+    if not (folder / JOURNALS).is_dir():
+        return 0
     parts = 0
-    for path in sorted((folder / JOURNALS).glob(f"*{ENDING}")):
-        with Orphan(path, folder) as orphan:
-            if orphan is not None:
-                parts += orphan.finish()
+    with hold_file(folder / RECOVERING, LOCK_SECONDS) as is_held:
+        if not is_held:
+            raise TimeoutError(errno.ETIMEDOUT, "another process makes parts of journals")
+        for path in sorted((folder / JOURNALS).glob(f"*{ENDING}")):
+            with Orphan(path, folder) as orphan:
+                if orphan is not None:
+                    parts += orphan.finish()
     return parts
 
 
@@ -223,15 +235,7 @@ def _write_part(rows: pa.Table, part: Path) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _sync_folder(part.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(part.parent)
 
 
 def _lock(file: int, path: Path) -> bool:

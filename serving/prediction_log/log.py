@@ -24,6 +24,7 @@ from feature_store.pseudonyms import PseudonymKey
 from learnloop.errors import UsageError
 from serving.prediction_log.columns import Layout, Note
 from serving.prediction_log.journal import Journal, recover
+from serving.prediction_log.turns import Turn
 from serving.server.contract import Tensors
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ class PredictionLog:
         self._unfit_notes = 0
         self._is_recovered = self._is_failing = False
         self._no_parts_before = 0.0
+        self._turn: Turn | None = None
+        self._guarded(self._take_turn)  # before anything is told
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
         self._thread.start()
@@ -198,11 +201,26 @@ class PredictionLog:
         while not self._stop.wait(self._settings.flush_seconds):
             self._guarded(self._append_all)
             if time.monotonic() >= self._no_parts_before:
-                self._guarded(self._make_parts)
+                is_turn_over = self._turn is None or self._turn.is_over
+                self._guarded(self._end_turn if is_turn_over else self._make_parts)
         self._guarded(self._append_all)
         self._guarded(self._make_parts)
         for journal in (*self._journals.values(), *self._finishing):
             journal.close()
+        if self._turn is not None:
+            self._turn.close()
+
+    def _take_turn(self) -> None:
+        new = Turn(self._settings.folder)
+        if self._turn is not None:
+            self._turn.close()
+        self._turn = new
+
+    def _end_turn(self) -> None:
+        """Make parts of all that was told, for whoever erases, and only then say so."""
+        self._append_all()  # what was told just before the turn was over
+        self._make_parts()
+        self._take_turn()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Do a step; what the disk refuses is done later."""
@@ -266,4 +284,5 @@ class PredictionLog:
     def _is_due(self, journal: Journal) -> bool:
         age = time.monotonic() - journal.began
         is_full = journal.rows >= self._settings.part_rows
-        return is_full or age >= self._settings.part_seconds or self._stop.is_set()
+        is_last = self._stop.is_set() or self._turn is None or self._turn.is_over
+        return is_full or is_last or age >= self._settings.part_seconds

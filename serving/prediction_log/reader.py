@@ -82,13 +82,18 @@ def find_parts(
         )
     found = []
     for hour in model_folder(folder, model).glob("date=*/hour=*"):
-        text = f"{hour.parent.name[5:]}T{hour.name[5:]}"
-        begins = datetime.strptime(text, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+        begins = hour_of(hour)
         if (since is None or begins + timedelta(hours=1) > since) and (
             until is None or begins < until
         ):
             found += [part for part in hour.glob("*.parquet") if UNFINISHED not in part.name]
     return sorted(found)
+
+
+def hour_of(folder: Path) -> datetime:
+    """Tell when the hour of a folder of parts, ``date=…/hour=…``, begins."""
+    text = f"{folder.parent.name[5:]}T{folder.name[5:]}"
+    return datetime.strptime(text, "%Y-%m-%dT%H").replace(tzinfo=UTC)
 
 
 def _schema(parts: Sequence[Path], columns: Sequence[str]) -> pa.Schema:

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from learnloop.erasing import UNFINISHED
 from learnloop.errors import LearnLoopError, UsageError
 from messaging.events import parts as parts_module
 from messaging.events.collector import _by_kind_and_hour
@@ -179,6 +180,14 @@ def test_quarantined_messages_that_name_somebody(
     held = {learner} & {THEM, "Zoë"}
     expire_events(tmp_path, HOUR + timedelta(days=1), held)
     assert list((tmp_path / "_quarantine").iterdir()) == []
+
+
+def test_what_a_killed_one_left_of_others_is_removed(tmp_path: Path) -> None:
+    collect(tmp_path, told(OTHER))
+    (part,) = tmp_path.glob("attempt/*/*.parquet")
+    part.with_name(UNFINISHED.format(part.name)).write_text(THEM)
+    erase_events(tmp_path, THEM)
+    assert holding(tmp_path, THEM.encode()) == []
 
 
 @pytest.mark.parametrize("remove", ["erase", "expire"])

@@ -53,6 +53,24 @@ def test_a_cut_write_is_finished_or_forgotten(
     assert sorted(path.name for path in (tmp_path / "_writing" / "t-0").glob("*.parquet")) == []
 
 
+def test_an_hour_that_expires_under_a_move_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+    expired: list[Path] = []
+
+    def late(self: Path, target: Path) -> Path:
+        if not expired and target.parent.parent.name == "attempt":
+            expired.append(target.parent)
+            target.parent.rmdir()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    write_once(tmp_path)
+    assert expired != []
+    assert held(tmp_path) == [1, 2]
+
+
 def test_a_partition_has_one_writer(tmp_path: Path) -> None:
     with claim_partition(tmp_path, "t", 0) as first, claim_partition(tmp_path, "t", 0) as second:
         assert first is not None
