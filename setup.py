@@ -13,7 +13,15 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "learnloop" / "__init__.py").read_text())[1]
-LIBRARY_PACKAGES = ("learnloop", "components", "simulator", "messaging", "feature_store", "serving")
+LIBRARY_PACKAGES = (
+    "learnloop",
+    "components",
+    "simulator",
+    "messaging",
+    "feature_store",
+    "serving",
+    "privacy",
+)
 
 
 def pinned_requirements() -> dict[str, list[str]]:
@@ -67,11 +75,14 @@ setup(
     entry_points={
         "console_scripts": ["learnloop = learnloop.cli.main:main"],
         "learnloop.commands": [
+            "erase = privacy.command:erase",
             "events = messaging.events.command:events_commands",
             "features = feature_store.command:features_commands",
+            "hold = privacy.command:hold",
             "listen = messaging.listener.command:listen_command",
             "predict = serving.client.command:predict_command",
             "retrain = messaging.command:retrain_commands",
+            "retention = privacy.command:retention",
             "serve = serving.server.command:serve_command",
             "serving = serving.command:serving_commands",
             "simulate = simulator.command:simulate_command",

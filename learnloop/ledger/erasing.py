@@ -15,7 +15,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from learnloop.artifacts import Model
+from learnloop.artifacts import (
+    Blessing,
+    Evaluation,
+    Model,
+    MonitoringReport,
+    PublishedModel,
+    RegisteredModel,
+    ValidationReport,
+)
 from learnloop.ledger.journal import JournalEntry, read_journal
 from learnloop.ledger.ledger import Ledger
 from learnloop.ledger.records import ArtifactRecord
@@ -29,6 +37,14 @@ AT_ONCE = 500
 """Databases bound how many values one statement may hold."""
 
 _MODEL = Model.reference()
+_VERDICTS = frozenset(
+    kind.reference()
+    for kind in (
+        Blessing, Evaluation, MonitoringReport, PublishedModel, RegisteredModel, ValidationReport
+    )
+)  # fmt: skip
+"""What is read to decide, and not to learn from."""
+
 _MADE = (
     sa.select(artifacts, executions.c.run_id, executions.c.location)
     .join(executions, executions.c.id == artifacts.c.execution_id)
@@ -68,7 +84,8 @@ def trace_downstream(ledger: Ledger, beginning: Iterable[str]) -> set[str]:
     """Find all artifacts that were made of some, in any number of steps.
 
     A model that is equal to one of them counts too: it was fetched as the model in service, say,
-    and not handed from step to step.
+    and not handed from step to step. Verdicts and figures count, and are not followed further: a
+    model that is registered because it is better than another has not learned from that.
 
     Args:
         ledger: The ledger.
@@ -84,23 +101,28 @@ def trace_downstream(ledger: Ledger, beginning: Iterable[str]) -> set[str]:
         .where(read.c.direction == "in", made.c.direction == "out")
         .distinct()
     )
-    models = sa.select(artifacts.c.id, artifacts.c.content_digest).where(artifacts.c.type == _MODEL)
+    kinds = sa.select(artifacts.c.id, artifacts.c.type, artifacts.c.content_digest)
     following: dict[str, set[str]] = {}
     equal: dict[str, set[str]] = {}
     digests: dict[str, str] = {}
+    verdicts: set[str] = set()
     with ledger.reading() as connection:
         for source, result in connection.execute(steps):
             following.setdefault(source, set()).add(result)
-        for artifact, digest in connection.execute(models):
-            equal.setdefault(digest, set()).add(artifact)
-            digests[artifact] = digest
+        for artifact, kind, digest in connection.execute(kinds):
+            if kind == _MODEL:
+                equal.setdefault(digest, set()).add(artifact)
+                digests[artifact] = digest
+            elif kind in _VERDICTS:
+                verdicts.add(artifact)
     found: set[str] = set()
     waiting = list(beginning)
     while waiting:
         artifact = waiting.pop()
         if artifact not in found:
             found.add(artifact)
-            waiting.extend(following.get(artifact, ()))
+            if artifact not in verdicts:
+                waiting.extend(following.get(artifact, ()))
             waiting.extend(equal.get(digests.get(artifact, ""), ()))
     return found
 

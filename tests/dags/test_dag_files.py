@@ -18,7 +18,12 @@ HEAVY = {
     "pyarrow", "scipy", "sklearn", "tensorflow", "tensorflow_data_validation",
     "tensorflow_metadata", "tensorflow_transform", "tf_keras", "tfx_bsl", "apache_beam",
 }  # fmt: skip
-FIRST_TASKS = {"monitoring": "load_served", "features": "compact", "promotion": "promote"}
+FIRST_TASKS = {
+    "monitoring": "load_served",
+    "features": "compact",
+    "promotion": "promote",
+    "retention": "enforce",
+}
 """Of the DAGs that are no pipeline."""
 
 MAX_SECONDS = 0.150

@@ -1,0 +1,222 @@
+"""Retention: what is older than its period goes, but of people who are held.
+
+The periods are the table ``[retention]`` of ``learnloop.toml``. An event counts from when it
+happened, a prediction from when it was answered, a pushed row from when it happened, a run from
+when it began. What a younger run has reused is as young as that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_store.discovery import find_definitions
+from feature_store.erased import learner_columns
+from feature_store.offline.reading import is_visible
+from feature_store.people import ListedPeople, words_of
+from feature_store.push import pushed_parts
+from feature_store.pushed import live_parts
+from feature_store.sources import PushSource
+from learnloop.garbage import collect_garbage
+from learnloop.ledger import open_ledger
+from learnloop.ledger.erasing import published_artifacts
+from learnloop.settings import Settings, project_root
+from learnloop.store import open_store
+from messaging.events.erasing import expire_events
+from messaging.events.parts import QUARANTINE
+from privacy.artifacts import TABLES
+from privacy.holds import held_people, holds
+from privacy.tables import rows_naming, which
+from serving.prediction_log.erasing import expire_predictions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What became of a source.
+
+    Args:
+        what: The source.
+        period: How old it may grow; "" for as old as it likes.
+        removed: Rows, or of artifacts runs, that were removed or would be.
+    """
+
+    what: str
+    period: str
+    removed: int
+
+
+def enforce_retention(settings: Settings, *, dry_run: bool = False) -> list[Retained]:
+    """Remove what has grown older than its period, but of people who are held.
+
+    Args:
+        settings: Names the periods, and where things are.
+        dry_run: Whether to change nothing.
+
+    Returns:
+        What was, or would be, removed, source by source.
+
+    Raises:
+        UsageError: A key is missing without which somebody who is held cannot be known again.
+        LearnLoopError: A place does not answer, or is in use: do it again.
+    """
+    people = held_people(settings)
+    ways: dict[str, Callable[[datetime], int]] = {
+        "events": partial(_expire_events, settings, people, dry_run),
+        "predictions": partial(_expire_predictions, settings, dry_run),
+        "features": partial(_expire_features, settings, people, dry_run),
+        "artifacts": partial(_expire_artifacts, settings, people, dry_run),
+    }
+    now = datetime.now(UTC)
+    done = []
+    for what, expire in ways.items():
+        period: str = getattr(settings.retention, what)
+        before = now - timedelta(days=int(period.rstrip("d"))) if period else None
+        done.append(Retained(what, period, expire(before) if before else 0))
+    return done
+
+
+def _expire_events(
+    settings: Settings, people: ListedPeople | None, dry_run: bool, before: datetime
+) -> int:
+    folder = settings.events_folder
+    refused = sorted((folder / QUARANTINE).rglob("*.parquet"))
+    held = set()
+    if people:
+        named = {one for file in _parts(folder) for one in _values(file, "learner")}
+        texts = [_text(one) for file in refused for one in _values(file, "value")]
+        held = set(filter(people.has, named.union(*map(words_of, texts))))
+    if not dry_run:
+        return expire_events(folder, before, held)
+    old = sum(_older(file, "at", before, "learner", held) for file in _parts(folder))
+    return old + sum(_older_refused(file, before, people) for file in refused)
+
+
+def _expire_predictions(settings: Settings, dry_run: bool, before: datetime) -> int:
+    folder = settings.predictions_folder
+    held = {one.pseudonym for one in holds(open_ledger(settings.ledger_url))}
+    if dry_run:
+        return sum(_older(file, "time", before, "subject", held) for file in _parts(folder))
+    return expire_predictions(folder, before, held)
+
+
+def _expire_features(
+    settings: Settings, people: ListedPeople | None, dry_run: bool, before: datetime
+) -> int:
+    removed = 0
+    for source in find_definitions(settings).sources.values():
+        if isinstance(source, PushSource):
+            time = source.batch_source.timestamp_field
+            choose = partial(
+                _is_old, time=time, before=before, people=people, columns=learner_columns(settings)
+            )
+            if dry_run:
+                removed += sum(
+                    _count(choose(table))
+                    for _, file in live_parts(project_root() / source.batch_source.path)
+                    for table in _tables(file)
+                )
+            else:
+                removed += pushed_parts(source).remove(time, choose)
+    return removed
+
+
+def _expire_artifacts(
+    settings: Settings, people: ListedPeople | None, dry_run: bool, before: datetime
+) -> int:
+    days = (datetime.now(UTC) - before) / timedelta(days=1)
+    kept = _runs_of(settings, people) if people else ()
+    done = collect_garbage(settings, keep_days=days, keep_runs=0, dry_run=dry_run, kept=kept)
+    return done.runs
+
+
+def _runs_of(settings: Settings, people: ListedPeople) -> set[str]:
+    """The runs that made tables in which somebody is named, or that nobody can read."""
+    store = open_store(settings.store_location, str(settings.home_folder))
+    columns = learner_columns(settings)
+    return {
+        one.run_id
+        for one in published_artifacts(open_ledger(settings.ledger_url))
+        if one.artifact.type in TABLES
+        and rows_naming(store.fetch(one.artifact.uri), columns, people.has) != 0
+    }
+
+
+def _parts(folder: Path) -> list[Path]:
+    found = ((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*.parquet"))
+    return sorted(file for name, file in found if is_visible(name))
+
+
+def _values(file: Path, column: str) -> list[Any]:
+    import pyarrow.compute as pc
+
+    return [
+        one
+        for table in _tables(file, column)
+        for one in pc.unique(table[column]).to_pylist()
+        if one is not None
+    ]
+
+
+def _tables(file: Path, *columns: str) -> Iterator[pa.Table]:
+    """Read a Parquet file's columns, a row group at a time; nothing of one that lacks one."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(file) as opened:
+        if set(columns) <= set(opened.schema_arrow.names):
+            for group in range(opened.num_row_groups):
+                yield opened.read_row_group(group, columns=list(columns) or None)
+
+
+def _older(file: Path, time: str, before: datetime, owner: str, held: set[str]) -> int:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = 0
+    for table in _tables(file, time, owner):
+        is_held = pc.is_in(table[owner], pa.array(sorted(held), table[owner].type))
+        found += _count(pc.and_(pc.less(table[time], before), pc.invert(is_held)))
+    return found
+
+
+def _older_refused(file: Path, before: datetime, people: ListedPeople | None) -> int:
+    return sum(
+        at < before and not (people and people.are_named_in(_text(value)))
+        for table in _tables(file, "recorded_at", "value")
+        for at, value in zip(
+            table["recorded_at"].to_pylist(), table["value"].to_pylist(), strict=True
+        )
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _is_old(
+    table: pa.Table,
+    time: str,
+    before: datetime,
+    people: ListedPeople | None,
+    columns: frozenset[str],
+) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_old = pc.less(table[time], pa.scalar(before, table.schema.field(time).type))
+    if people is None:
+        return is_old
+    held = [which(batch, columns, people.has) for batch in table.to_batches()]
+    return pc.and_(is_old, pc.invert(pa.chunked_array(held, pa.bool_())))
+
+
+def _count(chosen: pa.Array) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(chosen).as_py() or 0
