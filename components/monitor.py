@@ -57,7 +57,7 @@ def monitor(
     outcomes: str = "",
     split: str = "train",
     probability: float = 0.02,
-    least: float = 0.05,
+    least: float = 0.075,
     false_alarms: float = 0.01,
     auc_loss: float = 0.02,
     context: Context,
@@ -82,7 +82,7 @@ def monitor(
         outcomes: A folder of what came to pass (:mod:`components.engines.monitoring.outcomes`).
         split: The split of the reference that was trained on.
         probability: What is rarer than this among earlier windows is told.
-        least: The smallest distance that matters, in bits.
+        least: The smallest distance that matters, in bits beyond what chance may bring.
         false_alarms: False alarms a window that are put up with, on average over time.
         auc_loss: How much lower than its evaluation the live AUC may surely be.
         context: Names the folders.

@@ -17,6 +17,8 @@ from typing import Any
 from components.engines.monitoring.distances import Distance
 
 FEWEST_TURNS = 3
+LEAST = 0.075
+"""Bits: about what a seventh of all rows moving to where none was makes."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def judge(
     turns: Mapping[str, Sequence[Distance]],
     *,
     probability: float = 0.02,
-    least: float = 0.05,
+    least: float = LEAST,
 ) -> list[Judged]:
     """Judge distances by earlier turns.
 
@@ -96,8 +98,7 @@ def judge(
         distances: Today's, by column.
         turns: Those of earlier turns, by column.
         probability: What is rarer than this among ordinary turns is no ordinary turn.
-        least: The smallest distance that matters, in bits; a tenth of all rows moving to where
-            none was is about 0.05.
+        least: The smallest distance clear of chance that matters, in bits.
 
     Returns:
         A judgement of every column, the farthest first. With fewer than :data:`FEWEST_TURNS` turns
@@ -109,6 +110,7 @@ def judge(
         chance = None
         if len(earlier) >= FEWEST_TURNS:
             chance = Ordinary(earlier).probability(distance.value + distance.chance)
-        is_drift = chance is not None and chance <= probability and distance.value >= least
+        is_rare = chance is not None and chance <= probability
+        is_drift = is_rare and distance.clear_of_chance >= least
         judged.append(Judged(distance, chance, len(earlier), is_drift))
     return sorted(judged, key=lambda one: (-one.distance.value, one.distance.column))

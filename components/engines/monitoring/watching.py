@@ -12,7 +12,7 @@ from components.engines.evaluation.comparison import compare
 from components.engines.evaluation.metrics import measure
 from components.engines.evaluation.predictions import Predictions
 from components.engines.monitoring.distances import Distance, measure_columns
-from components.engines.monitoring.ordinary import Judged, judge
+from components.engines.monitoring.ordinary import LEAST, Judged, judge
 from components.engines.monitoring.sequence import Evidence
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Limits:
 
     Args:
         probability: What is rarer than this among ordinary turns is no ordinary turn.
-        least: The smallest distance that matters, in bits.
+        least: The smallest distance clear of chance that matters, in bits.
         false_alarms: False alarms a window that are put up with by the evidence over all windows.
         silence: The share of the earlier windows' mean number of predictions below which too few
             are asked for.
@@ -34,7 +34,7 @@ class Limits:
     """
 
     probability: float = 0.02
-    least: float = 0.05
+    least: float = LEAST
     false_alarms: float = 0.01
     silence: float = 0.3
     auc_loss: float = 0.02

@@ -47,6 +47,15 @@ def test_what_is_rare_but_small_is_none() -> None:
     assert not judged.is_drift
 
 
+def test_what_so_few_rows_may_bring_by_chance_is_none() -> None:
+    few = Distance("score", ("low", "high"), (12, 0), (10, 2))
+    turns = {"score": [distance(moved) for moved in (10, 11, 10, 11, 10)]}
+    (judged,) = judge({"score": few}, turns)
+    assert few.value > 0.075 > few.clear_of_chance
+    assert judged.probability is not None and judged.probability < 0.02
+    assert not judged.is_drift
+
+
 def test_two_turns_are_too_few_to_judge_by() -> None:
     (judged,) = judge({"score": distance(900)}, {"score": [distance(10), distance(12)]})
     assert (judged.probability, judged.is_drift) == (None, False)
