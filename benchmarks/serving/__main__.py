@@ -3,7 +3,8 @@
 FastAPI and a plain ``grpc.aio`` servicer run on this interpreter; LitServe, BentoML and MLflow on
 the one that ``SERVING_PEERS_PYTHON`` names, where it does. Every server answers the same rows with
 the same models; before it is measured its answers are compared. Servers are asked in turn, a round
-at a time, so that what else the machine does meets all of them.
+at a time, so that what else the machine does meets all of them. Beside them stand the floors, which
+answer the same bytes whatever arrives (:mod:`.floor`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from tests.servers import free_port, running
 HERE = Path(__file__).parent
 EVIDENCE = HERE.parents[1] / "docs" / "evidence" / "serving.json"
 REST, RPC, PLAIN_RPC = "LearnLoop REST", "LearnLoop gRPC", "plain grpc.aio"
+ECHO, EMPTY_RPC = "floor: echo on uvloop", "floor: empty grpc.aio"
 CONCURRENCIES = (1, 16)
 RATES = {REST: (200.0, 2000.0), RPC: (200.0,), "FastAPI": (200.0,)}
 _PACKAGES = ("fastapi", "grpcio", "litserve", "bentoml", "mlflow", "tensorflow")
@@ -90,13 +93,14 @@ async def measure_closed(
                 for name, peer in servers.items():
                     async with connected(peer, answers[model], concurrency) as askers:
                         await closed(askers, seconds / 10)
-                        before = peer.cpu_seconds()
+                        before, own = peer.cpu_seconds(), time.process_time()
                         count, taken = await closed(askers, seconds)
-                        cpu = peer.cpu_seconds() - before
+                        cpu, own = peer.cpu_seconds() - before, time.process_time() - own
                     seen[name].append(
                         {
                             "requests_per_second": count / taken,
                             "cpu_us_per_request": cpu / count * 1e6,
+                            "client_cpu_us_per_request": own / count * 1e6,
                         }
                     )
             found[f"{model}, concurrency {concurrency}"] = {
@@ -126,14 +130,18 @@ def ratios(closed_loop: Measured, kernels: Mapping[str, Any]) -> dict[str, dict[
         others = {
             name: figures["requests_per_second"]
             for name, figures in servers.items()
-            if name not in (REST, RPC, PLAIN_RPC)
+            if name not in (REST, RPC, PLAIN_RPC, ECHO, EMPTY_RPC)
         }
+        best = max(others.values())
         cpu = {name: figures["cpu_us_per_request"] for name, figures in servers.items()}
         bare = kernels[case.partition(",")[0]]["cpu_us"]
-        own = servers[REST]["requests_per_second"]
+        own, echo = (servers[name]["requests_per_second"] for name in (REST, ECHO))
         found[case] = {
-            "REST requests/s over the best of the others": round(own / max(others.values()), 1),
+            "REST requests/s over the best of the others": round(own / best, 1),
+            "the echo's requests/s over the best of the others": round(echo / best, 1),
             "REST CPU over the bare kernel's": round(cpu[REST] / bare, 1),
+            "the echo's CPU over the bare kernel's": round(cpu[ECHO] / bare, 1),
+            "gRPC CPU over the empty servicer's": round(cpu[RPC] / cpu[EMPTY_RPC], 2),
             "gRPC CPU over plain grpc.aio's": round(cpu[RPC] / cpu[PLAIN_RPC], 2),
             "gRPC CPU over REST's": round(cpu[RPC] / cpu[REST], 1),
         }
@@ -194,6 +202,23 @@ def start(
     return peers
 
 
+def start_floors(
+    stack: contextlib.ExitStack, folder: Path, answers: Mapping[str, float]
+) -> dict[str, dict[str, Peer]]:
+    """Start the floors of both protocols for every model; they end with the stack."""
+    floors: dict[str, dict[str, Peer]] = {}
+    for model, answer in answers.items():
+        found = floors[model] = {}
+        for protocol, name in (("rest", ECHO), ("grpc", EMPTY_RPC)):
+            port, log = free_port(), folder / f"floor-{protocol}-{model}.log"
+            command = [sys.executable, "-m", "benchmarks.serving.floor", protocol, str(answer)]
+            started = stack.enter_context(running([*command, str(port)], port, log))
+            path = f"/v1/models/{model}:predict"
+            connect = over_rest(port, path, model) if name == ECHO else over_grpc(port, model)
+            found[name] = Peer(psutil.Process(started.pid), connect)
+    return floors
+
+
 def over_rest(port: int, path: str, model: str) -> Callable[[float], Coroutine[Any, Any, Asker]]:
     """Say how to connect by REST."""
     return lambda expected: rest_asker(port, path, model, expected)
@@ -234,7 +259,9 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
             model: kernel(folder / "models" / model / "1", cache, seconds) for model in SHAPES
         }
         answers = {model: found.pop("answer") for model, found in kernels.items()}
-        closed_loop = uvloop.run(measure_closed(peers, answers, rounds, seconds))
+        floors = start_floors(stack, folder, answers)
+        all_of_them = {model: {**peers[model], **floors[model]} for model in peers}
+        closed_loop = uvloop.run(measure_closed(all_of_them, answers, rounds, seconds))
         latency = uvloop.run(measure_open(peers, answers, 2 * seconds))
     return {
         "commit": subprocess.run(
@@ -258,11 +285,14 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 def table(document: Mapping[str, Any]) -> str:
     """Write the figures for people."""
-    lines = ["| case | server | requests/s | CPU µs a request |", "|---|---|---|---|"]
+    lines = [
+        "| case | server | requests/s | CPU µs a request | the client's |",
+        "|---|---|---|---|---|",
+    ]
     for case, servers in document["closed_loop"].items():
         lines += [
             f"| {case} | {name} | {found['requests_per_second']:,.0f} "
-            f"| {found['cpu_us_per_request']:,.0f} |"
+            f"| {found['cpu_us_per_request']:,.0f} | {found['client_cpu_us_per_request']:,.0f} |"
             for name, found in servers.items()
         ]
     lines += [

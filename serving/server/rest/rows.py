@@ -195,8 +195,9 @@ def _lone(outputs: Tensors) -> Any:
 
 
 def _jsonable(name: str, array: Any) -> Any:
-    if array.dtype != object:
-        if array.dtype.kind not in "fiub":
+    kind = array.dtype.kind
+    if kind != "O":
+        if kind not in "fiub":
             raise refuse(f"Failed to write JSON value for tensor type: {array.dtype.name}")
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
     if name.endswith(_BYTES_SUFFIX):
