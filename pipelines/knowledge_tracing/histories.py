@@ -2,53 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from feature_store.definitions import FeatureView
+from feature_store.fields import FeatureType, Field
+from feature_store.sources import EventSource
 from learnloop.artifacts import Records
-from learnloop.component import Input, Output, component
+from learnloop.component import Context, Output, Resources, component
 from learnloop.errors import UsageError
-from pipelines.knowledge_tracing.columns import AS_OF, HISTORY, LEARNER, VIEW
+from learnloop.settings import Settings
+from pipelines.knowledge_tracing.columns import VIEW
+from pipelines.knowledge_tracing.feature_views import learner
 
-TABLE = "attempt"
+BATCH_ROWS = 4_096
+
+_HISTORIES = """
+    SELECT learner, max("at") AS as_of,
+           list(skill ORDER BY "at", source, sequence) AS skills,
+           list(CAST(correct AS BIGINT) ORDER BY "at", source, sequence) AS responses
+    FROM (
+        FROM read_parquet($files)
+        QUALIFY row_number() OVER (
+            PARTITION BY learner ORDER BY "at" DESC, source DESC, sequence DESC
+        ) <= $longest
+    )
+    GROUP BY learner
+    ORDER BY learner
+"""
 
 
-@component
-def histories(records: Input[Records], features: Output[Records], *, longest: int = 199) -> None:
-    """Put the attempts of each learner in order of time.
+def attempts_of(source: str) -> FeatureView:
+    """Describe the attempts among collected events, so that the feature store can read them.
 
     Args:
-        records: Learner events, of which the table ``attempt`` is read.
+        source: The folder of all events, relative to the project, or ``s3://bucket/prefix/``.
+    """
+    columns = (Field("skill", FeatureType.STRING), Field("correct", FeatureType.BOOL))
+    events = EventSource("attempts", source, "attempt")
+    return FeatureView("attempts", (learner,), columns, events, online=False)
+
+
+def resolve_parts(parameters: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    """Name the parts that are there now, which enter the cache key.
+
+    Args:
+        parameters: The step's parameters.
+        settings: Where things are.
+    """
+    from feature_store.offline.reading import SourceReader
+
+    with SourceReader(attempts_of(parameters["source"])) as reader:
+        return {file.name: file.metadata.num_rows for file in reader.files}
+
+
+@component(resolve=resolve_parts, resources=Resources(cpus=2.0))
+def histories(
+    features: Output[Records], *, source: str, longest: int = 199, context: Context
+) -> None:
+    """Put the last attempts of each learner in order of time.
+
+    The events stay where they are: nothing is copied but what is kept.
+
+    Args:
         features: The rows of the feature view ``practice_history``: for each learner the last
             attempts, as of the last one.
+        source: The folder of all events, relative to the project, or ``s3://bucket/prefix/``.
         longest: The most attempts of a learner that are kept.
+        context: Progress.
 
     Raises:
         UsageError: There are no attempts.
     """
-    import numpy as np
+    import duckdb
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    from feature_store.online.reading import one_piece
+    from feature_store.offline.reading import SourceReader
 
-    if not records.counts.get(TABLE):
-        raise UsageError(
-            "There are no attempts among the events.",
-            where="input 'records'",
-            expected=f"rows of the table '{TABLE}'",
-            received=", ".join(name for name, rows in records.counts.items() if rows) or "nothing",
+    schema = pa.schema(
+        {
+            "learner": pa.string(),
+            "as_of": pa.timestamp("us", "UTC"),
+            "skills": pa.list_(pa.string()),
+            "responses": pa.list_(pa.int64()),
+        }
+    )
+    with SourceReader(attempts_of(source)) as reader, duckdb.connect() as connection:
+        if not reader.files:
+            raise UsageError(
+                "There are no attempts among the events.",
+                where=source,
+                expected="attempt/hour=…/*.parquet, as learnloop events collect writes them",
+                received="nothing",
+            )
+        attempts = sum(file.metadata.num_rows for file in reader.files)
+        context.report("histories", done=0, total=attempts)
+        connection.execute("SET TimeZone = 'UTC'")
+        files = [str(file.path) for file in reader.files]
+        found = connection.sql(_HISTORIES, params={"files": files, "longest": longest})
+        batches = (
+            typed
+            for batch in found.to_arrow_reader(BATCH_ROWS)
+            for typed in pa.Table.from_batches([batch]).cast(schema).to_batches()
         )
-    attempts = records.table(TABLE, [LEARNER, "at", "source", "sequence", "skill", "correct"])
-    order = [(name, "ascending") for name in (LEARNER, "at", "source", "sequence")]
-    attempts = attempts.take(pc.sort_indices(attempts, sort_keys=order))
-    learners = one_piece(attempts[LEARNER]).dictionary_encode().indices.to_numpy()
-    ends = np.append(np.flatnonzero(np.diff(learners)), attempts.num_rows - 1)
-    counts = np.diff(ends, prepend=-1)
-    left = np.repeat(ends, counts) - np.arange(attempts.num_rows)  # attempts that come later
-    kept = attempts.filter(pa.array(left < longest))
-    offsets = pa.array(np.append(0, np.cumsum(np.minimum(counts, longest))).astype(np.int32))
-    lists = [
-        pa.ListArray.from_arrays(offsets, one_piece(values))
-        for values in (kept["skill"], kept["correct"].cast(pa.int64()))
-    ]
-    last = attempts.select([LEARNER, "at"]).take(pa.array(ends))
-    columns = {LEARNER: last[LEARNER], AS_OF: last["at"], **dict(zip(HISTORY, lists, strict=True))}
-    features.write(VIEW, pa.table(columns))
+        features.write(VIEW, batches, schema)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from components.ingest import ingest
 from components.push_features import push_features
 from learnloop.pipeline import pipeline
 from pipelines.knowledge_tracing.histories import histories
@@ -16,6 +15,5 @@ def practice_histories(source: str, longest: int = 199) -> None:
         source: A folder or ``s3://bucket/prefix`` with collected learner events.
         longest: The most attempts of a learner that are kept, the last ones.
     """
-    raw = ingest(source=source, layout="events")
-    known = histories(raw.records, longest=longest)
+    known = histories(source=source, longest=longest)
     push_features(known.features)

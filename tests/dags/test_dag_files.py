@@ -21,10 +21,11 @@ HEAVY = {
 FIRST_TASKS = {
     "monitoring": "load_served",
     "features": "compact",
+    "practice_histories": "histories",
     "promotion": "promote",
     "retention": "enforce",
 }
-"""Of the DAGs that are no pipeline."""
+"""Of the DAGs that ingest nothing."""
 
 MAX_SECONDS = 0.150
 MAX_MODULES = 250

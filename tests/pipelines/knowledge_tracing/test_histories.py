@@ -12,8 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from learnloop.artifacts import Records
+from learnloop.component import Context
 from learnloop.errors import UsageError
 from messaging.events.schema import part_schema
 from pipelines.knowledge_tracing.histories import histories
@@ -33,10 +35,15 @@ def attempt(sequence: int, learner: str, second: int, skill: str, correct: bool)
 
 
 def histories_of(folder: Path, rows: list[dict[str, Any]], longest: int) -> list[dict[str, Any]]:
-    records, features = Records.create(folder / "records"), Records.create(folder / "features")
-    batches = pa.Table.from_pylist(rows, part_schema("attempt")).to_batches(7)
-    records.write("attempt", batches, part_schema("attempt"))
-    histories.function(records, features, longest=longest)
+    """Keep the events in two parts, as the collector does, and put the histories together."""
+    kept = folder / "events" / "attempt" / "hour=2026-03-01T00"
+    kept.mkdir(parents=True)
+    for number, part in enumerate((rows[::2], rows[1::2])):
+        table = pa.Table.from_pylist(part, part_schema("attempt"))
+        parquet.write_table(table, kept / f"{number}.parquet")
+    features = Records.create(folder / "features")
+    context = Context.for_test(folder)
+    histories.function(features, source=str(folder / "events"), longest=longest, context=context)
     found: list[dict[str, Any]] = features.table("practice_history").to_pylist()
     return found
 
@@ -63,11 +70,13 @@ def test_the_last_attempts_of_each_learner_in_order_of_time(
 
 
 def test_events_without_attempts_are_refused(tmp_path: Path) -> None:
-    records, features = (Records.create(tmp_path / name) for name in ("records", "features"))
-    records.write("attempt", part_schema("attempt").empty_table())
+    (tmp_path / "events").mkdir()
+    features = Records.create(tmp_path / "features")
+    context = Context.for_test(tmp_path)
     with pytest.raises(UsageError) as caught:
-        histories.function(records, features)
+        histories.function(features, source=str(tmp_path / "events"), context=context)
     assert str(caught.value) == (
-        "There are no attempts among the events.\n  where:    input 'records'\n"
-        "  expected: rows of the table 'attempt'\n  received: nothing"
+        f"There are no attempts among the events.\n  where:    {tmp_path}/events\n"
+        "  expected: attempt/hour=…/*.parquet, as learnloop events collect writes them\n"
+        "  received: nothing"
     )
