@@ -90,7 +90,7 @@ def test_the_guide_of_predictions(consumer: Consumer) -> None:
         elif kind == "text":
             assert printed == text
             checked += 1
-    assert checked == 9
+    assert checked == 10
 
 
 def test_the_key_is_made_as_its_absence_says(monkeypatch: pytest.MonkeyPatch) -> None:

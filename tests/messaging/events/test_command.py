@@ -14,16 +14,26 @@ from components.ingest import ingest
 from learnloop.artifacts import Records
 from learnloop.component import Context
 from messaging.events.parsing import parse_events
-from tests.messaging.events.collecting import sequences
+from messaging.events.schema import KINDS
+from tests.messaging.events.collecting import collected, sequences
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs" / "events.md").read_text()
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def test_the_guide_does_as_it_says(kafka: str, tmp_path: Path) -> None:
-    """And ``ingest`` reads what was collected."""
-    environment = {**os.environ, "LEARNLOOP_PROJECT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    """With sealed events; and ``ingest`` reads what was collected."""
+    blocks = BLOCK.findall(GUIDE)
+    (setting,) = (text for kind, _, text in blocks if kind == "sh")
+    shell = ["bash", "-c", f"{setting}printenv LEARNLOOP_EVENT_KEY"]
+    key = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
+    environment = {
+        **os.environ,
+        "LEARNLOOP_PROJECT": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "LEARNLOOP_EVENT_KEY": key,
+    }
 
     def start(words: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -40,10 +50,9 @@ def test_the_guide_does_as_it_says(kafka: str, tmp_path: Path) -> None:
         assert said == "", said
         return printed
 
-    blocks = BLOCK.findall(GUIDE)
-    (example,) = (text for kind, text in blocks if kind == "json")
+    (example,) = (text for kind, _, text in blocks if kind == "json")
     assert parse_events([example.encode()]).refused == {}
-    (console,) = (text for kind, text in blocks if kind == "console")
+    (console,) = (text for kind, _, text in blocks if kind == "console")
     simulate, again, collect = (
         ["-m", *line.replace("127.0.0.1:9092", kafka).split()] for line in console.splitlines()
     )
@@ -66,7 +75,7 @@ def test_the_guide_does_as_it_says(kafka: str, tmp_path: Path) -> None:
     )
     assert sequences(tmp_path / "events") == list(range(1, sent + 1))
 
-    (reading,) = (text for kind, text in blocks if kind == "python")
+    (reading,) = (text for kind, file, text in blocks if kind == "python" and not file)
     assert run("-c", reading) == "1000 attempts\n"
     records, rejected = (Records.create(tmp_path / name) for name in ("records", "rejected"))
     (tmp_path / "scratch").mkdir()
@@ -75,6 +84,14 @@ def test_the_guide_does_as_it_says(kafka: str, tmp_path: Path) -> None:
     ingest.function(records, rejected, source=source, layout="events", context=context)
     assert records.counts["attempt"] == 1_000
     assert sum(records.counts.values()) == sent
+
+    learner = collected(tmp_path / "events", "attempt")["learner"][0].as_py()
+    their = sum(
+        collected(tmp_path / "events", kind)["learner"].to_pylist().count(learner) for kind in KINDS
+    )
+    (erasing,) = (text for kind, file, text in blocks if file == "erase.py")
+    assert run("-c", erasing.replace('"1207"', repr(learner))) == f"{their} rows removed\n"
+    assert len(sequences(tmp_path / "events")) == sent - their
 
 
 def test_a_setting_that_kafka_does_not_know(tmp_path: Path) -> None:
