@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_store.definitions import FeatureView
+from feature_store.erased import load_erased
 from feature_store.fields import FeatureType, Field
 from feature_store.sources import EventSource
 from learnloop.artifacts import Records
@@ -44,16 +45,18 @@ def attempts_of(source: str) -> FeatureView:
 
 
 def resolve_parts(parameters: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
-    """Name the parts that are there now, which enter the cache key.
+    """Name the parts that are there now and who was erased, which enter the cache key.
 
     Args:
         parameters: The step's parameters.
-        settings: Where things are.
+        settings: Names the ledger, which knows who was erased.
     """
     from feature_store.offline.reading import SourceReader
 
     with SourceReader(attempts_of(parameters["source"])) as reader:
-        return {file.name: file.metadata.num_rows for file in reader.files}
+        found: dict[str, Any] = {file.name: file.metadata.num_rows for file in reader.files}
+    erased = load_erased(settings)
+    return {**found, "erased": erased.digest} if erased else found
 
 
 @component(resolve=resolve_parts, resources=Resources(cpus=2.0))
@@ -105,4 +108,5 @@ def histories(
             for batch in found.to_arrow_reader(BATCH_ROWS)
             for typed in pa.Table.from_batches([batch]).cast(schema).to_batches()
         )
-        features.write(VIEW, batches, schema)
+        erased = load_erased(context.settings)
+        features.write(VIEW, map(erased.without, batches) if erased else batches, schema)
