@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class LearnerKey:
 
 
 class LearnerKeys:
-    """The learners' keys in a database; not for several threads at once.
+    """The learners' keys in a database, for any number of threads and processes.
 
     Args:
         url: The database, as SQLAlchemy names it.
@@ -83,6 +84,8 @@ class LearnerKeys:
         self._own: dict[str, LearnerKey] = {}
         self._found: dict[str, LearnerKey | None] = {}
         self._erasures = 0
+        self._lock = threading.Lock()
+        """What is read before an erasure must not come into the memory behind it."""
         with self._changing() as connection:
             _metadata.create_all(connection)
 
@@ -107,11 +110,12 @@ class LearnerKeys:
             ErasedLearner: One of them was erased.
             LearnLoopError: The database did not do as asked.
         """
-        self._bound(self._own, learners)
-        unknown = sorted({*learners} - self._own.keys())
-        if unknown:
-            self._own.update(self._look_up(unknown) or self._make(unknown))
-        return {learner: self._own[learner] for learner in learners}
+        with self._lock:
+            self._bound(self._own, learners)
+            unknown = sorted({*learners} - self._own.keys())
+            if unknown:
+                self._own.update(self._look_up(unknown) or self._make(unknown))
+            return {learner: self._own[learner] for learner in learners}
 
     def to_open(self, references: Collection[str]) -> dict[str, LearnerKey | None]:
         """Find the keys that events were sealed under.
@@ -125,13 +129,14 @@ class LearnerKeys:
         Raises:
             LearnLoopError: The database did not do as asked.
         """
-        self._bound(self._found, references)
-        unknown = sorted({*references} - self._found.keys())
-        if unknown:
-            with self._reading() as connection:
-                self._found.update(self._read(connection, unknown))
-                self._found.update(dict.fromkeys(_read_erased(connection, unknown)))
-        return {one: self._found[one] for one in references if one in self._found}
+        with self._lock:
+            self._bound(self._found, references)
+            unknown = sorted({*references} - self._found.keys())
+            if unknown:
+                with self._reading() as connection:
+                    self._found.update(self._read(connection, unknown))
+                    self._found.update(dict.fromkeys(_read_erased(connection, unknown)))
+            return {one: self._found[one] for one in references if one in self._found}
 
     def refresh(self) -> None:
         """Forget what was destroyed since; what is sealed or opened from now on knows of it.
@@ -139,13 +144,13 @@ class LearnerKeys:
         Raises:
             LearnLoopError: The database did not do as asked.
         """
-        with self._reading() as connection:
-            count = sa.select(sa.func.count()).select_from(_erased)
-            erasures = connection.execute(count).scalar_one()
-        if erasures != self._erasures:
-            self._own.clear()
-            self._found.clear()
-            self._erasures = erasures
+        count = sa.select(sa.func.count()).select_from(_erased)
+        with self._lock:
+            with self._reading() as connection:
+                erasures = connection.execute(count).scalar_one()
+            if erasures != self._erasures:
+                self._forget()
+                self._erasures = erasures
 
     def destroy(self, learner: str) -> bool:
         """Remove a learner's key for good, and refuse the learner's events from now on.
@@ -160,7 +165,8 @@ class LearnerKeys:
             LearnLoopError: The database did not do as asked; call it again.
         """
         references = self.references(learner)
-        with self._changing() as connection:
+        with self._lock, self._changing() as connection:
+            self._forget()
             erased = {_tombstone(one) for one in references}
             there = connection.execute(
                 sa.select(_erased.c.tombstone).where(_erased.c.tombstone.in_(erased))
@@ -170,10 +176,12 @@ class LearnerKeys:
                 rows = [{"tombstone": tombstone} for tombstone in sorted(new)]
                 connection.execute(sa.insert(_erased), rows)
             gone = connection.execute(sa.delete(_keys).where(_keys.c.reference.in_(references)))
-        self._own.clear()
-        self._found.clear()
         self._forget_bytes()
         return bool(gone.rowcount)
+
+    def _forget(self) -> None:
+        self._own.clear()
+        self._found.clear()
 
     def _look_up(self, learners: list[str]) -> dict[str, LearnerKey]:
         """Find keys without holding up whoever makes some; nothing if one has to be made."""
