@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.served_rows import served_rows
+from components.served_rows import made_up_rows, served_rows
 from learnloop.artifacts import Blessing, Examples, Model
 from learnloop.component import Context, Input, Output, Resources, component
 from learnloop.errors import GateRefused, LearnLoopError
@@ -82,6 +82,7 @@ def infra_validate(
         GateRefused: The model cannot be served as it should be.
     """
     tensors = served_rows(model, examples, rows)
+    kept_beside = made_up_rows(model, examples, rows)  # it is published with such, and tried so
     base = context.scratch / "served"
     log = context.scratch / "server.log"
     shutil.rmtree(base, ignore_errors=True)
@@ -93,7 +94,7 @@ def infra_validate(
             VERSION,
             model.content_digest(),
             lineage={},
-            complete=lambda folder: write_warmup_requests(folder, name, tensors),
+            complete=lambda folder: write_warmup_requests(folder, name, kept_beside),
         )
         publish_version(publication, base / name)
         context.report("starting a server")

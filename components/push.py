@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.served_rows import served_rows
+from components.served_rows import made_up_rows
 from learnloop.artifacts import Artifact, Examples, Model, PublishedModel, RegisteredModel
 from learnloop.component import Context, Input, Output, Resources, component
 from learnloop.errors import UsageError
@@ -58,7 +58,7 @@ def push(
     Args:
         model: The model.
         registered: Its version in the registry.
-        examples: Raw rows, the first of which become warm-up requests.
+        examples: Raw rows; warm-up requests are made up after them, and nobody's.
         published: Name, version, place and manifest of what a server will load.
         canary_weight: The share of callers, 0 to 1, that a later version is tried out on; 0 puts
             it into service at once.
@@ -79,7 +79,7 @@ def push(
     name = version["name"]
 
     def warm_up(folder: Path) -> None:
-        write_warmup_requests(folder, name, served_rows(model, examples, WARMUP_ROWS))
+        write_warmup_requests(folder, name, made_up_rows(model, examples, WARMUP_ROWS))
 
     publication = Publication(
         model.saved_model,

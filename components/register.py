@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from components.champion import open_registry
 from components.engines.model_card import write_model_card
 from components.engines.registry import ModelCard
-from components.served_rows import as_example, served_rows
+from components.served_rows import made_up_rows
 from learnloop.artifacts import Artifact, Blessing, Evaluation, Examples, Model, RegisteredModel
 from learnloop.component import Context, Input, Output, Resources, component
 from learnloop.errors import GateRefused
@@ -58,7 +58,7 @@ def register(
         model: The model.
         blessing: The gate's verdict on it.
         evaluation: Its figures; they become metrics and the model card.
-        examples: Raw rows, the first of which become the input example.
+        examples: Raw rows; the input example is made up after them, and nobody's.
         registered: The version.
         name: The registered model.
         context: Names the registry, the run and the lineage.
@@ -122,5 +122,8 @@ def _card(
         tags=tags,
         description=write_model_card(name, training, figures, tags),
         signature=training["signature"]["inputs"],
-        example=as_example(served_rows(model, examples, EXAMPLE_ROWS)),
+        example={
+            column: (values.astype(str) if values.dtype == object else values).tolist()
+            for column, values in made_up_rows(model, examples, EXAMPLE_ROWS).items()
+        },
     )

@@ -33,7 +33,6 @@ from learnloop.ledger.erasing import (
 from learnloop.ledger.journal import JournalEntry
 from learnloop.settings import Settings
 from learnloop.store import Store, open_store
-from privacy.examples import replace_examples
 from privacy.tables import rows_naming
 
 TABLES = (Records.reference(), Examples.reference())
@@ -79,7 +78,7 @@ def sweep_artifacts(places: ArtifactPlaces, erasure: JournalEntry, learner: str)
         learner: The person.
 
     Returns:
-        What was removed or replaced; nothing if nothing was found.
+        What was removed; nothing if nothing was found.
 
     Raises:
         UsageError: The store belongs to another ledger.
@@ -101,11 +100,9 @@ def sweep_artifacts(places: ArtifactPlaces, erasure: JournalEntry, learner: str)
         or (one.artifact.id in downstream and _holds_person(places, one.artifact))
     }
     leaving = [one for one in made if one.execution_id in going]
-    made_of = [one for one in made if one.artifact.id in downstream]
-    done = replace_examples(places.settings, ledger, store, made_of, places.columns, learner)
     mark_erased(ledger, erasure, {*downstream, *(one.artifact.id for one in leaving)}, going)
     _purge(ledger, store)
-    return [*_told(leaving, found), *done]
+    return _told(leaving, found)
 
 
 def remove_leftovers(places: ArtifactPlaces, began: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from learnloop.cli.output import print_json, print_table
 from learnloop.errors import UsageError
 
 if TYPE_CHECKING:
+    from learnloop.settings import Settings
     from serving.moves import Mover
     from serving.state import ModelRollout
 
@@ -61,11 +63,13 @@ def status(
     place = mover.place
     rollout = place.read()
     models = {name: rollout.model(name)} if name else rollout.models
+    erased = _trained_with_erased(models, mover.settings)
     if json:
         print_json(
             {
                 "location": place.location,
                 "models": {one: _describe(model) for one, model in sorted(models.items())},
+                "trained_with_erased": erased,
                 "unrecorded": len(rollout.unrecorded),
             }
         )
@@ -85,6 +89,8 @@ def status(
             for one, model in sorted(models.items())
         ],
     )
+    for version, day in erased.items():
+        print(f"{version} was trained with a person who was erased on {day}.")
 
 
 @serving_commands.command("canary")
@@ -237,6 +243,19 @@ def _describe(model: ModelRollout) -> dict[str, Any]:
         "published": sorted(model.published),
         "withdrawn": {str(version): why for version, why in sorted(model.withdrawn.items())},
     }
+
+
+def _trained_with_erased(models: Mapping[str, ModelRollout], settings: Settings) -> dict[str, str]:
+    """The day of the erasure by ``name version``, of the versions that servers load."""
+    from serving.registry import ERASED_TAG, Aliases
+
+    registry = Aliases(settings.mlflow_uri)
+    found = {
+        f"{name} {version}": registry.version_tag(name, str(version), ERASED_TAG)
+        for name, model in sorted(models.items())
+        for version in sorted(model.told.versions)
+    }
+    return {version: day for version, day in found.items() if day}
 
 
 def _tell(name: str, model: ModelRollout) -> None:

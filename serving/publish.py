@@ -9,7 +9,6 @@ the digest of every file.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import shutil
 import uuid
@@ -75,7 +74,7 @@ class Publication:
             "lineage": dict(self.lineage),
             "files": digests(folder),
         }
-        (folder / MANIFEST).write_text(_as_text(manifest))
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
         return manifest
 
 
@@ -155,19 +154,6 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def with_digest(manifest: bytes, file: str, body: bytes) -> bytes:
-    """Write a manifest anew for a version of which one file is replaced.
-
-    Args:
-        manifest: The manifest as it was.
-        file: The file.
-        body: What is in it from now on.
-    """
-    document = json.loads(manifest)
-    document["files"][file] = hashlib.sha256(body).hexdigest()
-    return _as_text(document).encode()
-
-
 def version_is_taken(where: str, problem: str) -> UsageError:
     """The error of publishing another model under a number that is in use."""
     return UsageError(
@@ -177,10 +163,6 @@ def version_is_taken(where: str, problem: str) -> UsageError:
         received=problem,
         next=f"move {where} away, then run the same command again",
     )
-
-
-def _as_text(manifest: Mapping[str, Any]) -> str:
-    return json.dumps(manifest, indent=1, sort_keys=True)
 
 
 def _already_published(target: Path, digest: str) -> PublishedVersion:

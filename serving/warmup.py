@@ -16,7 +16,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 def write_warmup_requests(
     version: Path, model_name: str, rows: Mapping[str, Any], batch_sizes: tuple[int, ...] = (1, 32)
 ) -> None:
-    """Write warm-up requests made of real rows.
+    """Write warm-up requests made of rows.
 
     Args:
         version: The SavedModel's folder.

@@ -67,9 +67,9 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     """Write-ahead logging lets readers read while one writes; waiting beats failing."""
     cursor = connection.cursor()
     for pragma in (
+        "busy_timeout=60000",  # first: the others may have to wait
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        "busy_timeout=60000",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -41,12 +41,6 @@ class Place(Protocol):
     def why_not_as_published(self, name: str, version: int) -> str:
         """Compare a version with its manifest: "" or a sentence that says what is not as it was."""
 
-    def replace(self, name: str, version: int, file: str, body: bytes) -> None:
-        """Replace one file of a version, and its digest in the manifest; again does no harm.
-
-        Between the two the version is not as it was published, which a kill leaves so.
-        """
-
     def remove(self, name: str, version: int) -> None:
         """Remove a version, which stops being one before its first file goes."""
 

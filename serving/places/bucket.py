@@ -39,14 +39,7 @@ from serving.configs import (
     ROLLOUT,
     models_config,
 )
-from serving.publish import (
-    MANIFEST,
-    Publication,
-    PublishedVersion,
-    difference,
-    version_is_taken,
-    with_digest,
-)
+from serving.publish import MANIFEST, Publication, PublishedVersion, difference, version_is_taken
 from serving.state import Rollout
 
 CHANGE_ATTEMPTS = 20
@@ -127,19 +120,6 @@ class BucketPlace:
             return f"{self._uri(name, version)} is not there."
         with explain_faults(found.location):
             return self._difference(name, version, found.manifest["files"])
-
-    def replace(self, name: str, version: int, file: str, body: bytes) -> None:
-        """See :class:`serving.places.Place`; a versioned bucket keeps what was replaced."""
-        key = self._key(name, version, MANIFEST)
-        with explain_faults(self._uri(name, version)):
-            text = with_digest(connection.read_object(self.bucket, key), file, body)
-            client().put_object(
-                Bucket=self.bucket,
-                Key=self._key(name, version, file),
-                Body=body,
-                ChecksumAlgorithm="SHA256",
-            )
-            self._put(key, text)
 
     def remove(self, name: str, version: int) -> None:
         """Remove the manifest first, then the rest."""

@@ -27,7 +27,7 @@ from serving.configs import (
     ROLLOUT,
     models_config,
 )
-from serving.publish import INCOMING, MANIFEST, Publication, PublishedVersion, with_digest
+from serving.publish import INCOMING, MANIFEST, Publication, PublishedVersion
 from serving.state import Rollout
 
 LOCK = ".rollout.lock"
@@ -68,16 +68,6 @@ class FolderPlace:
     def why_not_as_published(self, name: str, version: int) -> str:
         """See :class:`serving.places.Place`."""
         return publish.why_not_as_published(self.folder / name / str(version))
-
-    def replace(self, name: str, version: int, file: str, body: bytes) -> None:
-        """See :class:`serving.places.Place`."""
-        folder = self.folder / name / str(version)
-        with explain_disk_faults(folder):
-            text = with_digest((folder / MANIFEST).read_bytes(), file, body)
-            for path, content in ((folder / file, body), (folder / MANIFEST, text)):
-                aside = folder.with_name(f"{INCOMING}{version}-{uuid.uuid4().hex[:8]}")
-                aside.write_bytes(content)
-                aside.replace(path)
 
     def remove(self, name: str, version: int) -> None:
         """Rename the version to what is no number, then delete it; clear what kills left behind."""

@@ -11,6 +11,7 @@ import numpy as np
 from feature_store.pseudonyms import load_keyring
 from feature_store.store import FeatureStore
 from learnloop.settings import Settings
+from messaging.events.keys import open_learner_keys
 from messaging.events.parsing import parse_events
 from messaging.events.parts import Progress, claim_partition
 from serving.client import pseudonym
@@ -18,6 +19,9 @@ from serving.client.subject import SUBJECT_HEADER
 from serving.prediction_log import LogSettings, PredictionLog
 from simulator import SimulationSettings, simulate
 from tests.privacy.learning import NAME
+
+LEARNER, CREDITS = 100001, 54321
+"""Somebody who is trained on and judged by, and studies more than anybody else."""
 
 FEATURE_VIEWS = """
 from feature_store.definitions import FeatureView
@@ -37,7 +41,17 @@ practice = FeatureView(
 def make_platform(folder: Path) -> Path:
     """Simulate the platform's own tables, outside of the project."""
     simulate(SimulationSettings(attempts=4_000, learners=120, seed=3), folder)
+    info = folder / "oulad" / "studentInfo.csv"
+    lines = info.read_text().splitlines(keepends=True)
+    marked = [_with_credits(line) if f'"{LEARNER}"' in line else line for line in lines]
+    info.write_text("".join(marked))
     return folder / "oulad"
+
+
+def _with_credits(line: str) -> str:
+    cells = line.split(",")
+    cells[9] = f'"{CREDITS}"'
+    return ",".join(cells)
 
 
 def remove_by_hand(source: Path, target: Path, learner: str) -> Path:
@@ -61,6 +75,9 @@ def live_there(settings: Settings, learners: list[str]) -> None:
     """Let learners leave features, events, a faulty event, and predictions."""
     push_practice(settings, learners)
     collect_events(settings.events_folder, learners)
+    event_keys = open_learner_keys(settings)
+    assert event_keys is not None
+    event_keys.to_seal(learners)
     keyring = load_keyring()
     with PredictionLog(LogSettings(settings.predictions_folder, keyring.current)) as log:
         for learner in learners:

@@ -35,7 +35,6 @@ STAGES = (
     "erase_features",
     "erase_events",
     "erase_predictions",
-    "replace_examples",
     "mark_erased",
     "_purge",
     "remove_leftovers",

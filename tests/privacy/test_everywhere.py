@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,22 @@ import pytest
 from typer.testing import CliRunner
 
 from components.champion import open_registry
-from learnloop.artifacts import Examples
+from learnloop.artifacts import Examples, Statistics
 from learnloop.ledger import open_ledger
 from learnloop.ledger.erasing import erased_since
+from learnloop.ledger.lineage import input_of_run
 from learnloop.runner import Run
 from learnloop.settings import Settings
 from privacy.erasing import erase_learner
 from privacy.receipts import Receipt
 from serving.publish import why_not_as_published
 from serving.registry import ERASED_TAG
-from serving.warmup import WARMUP_FILE
 from tests.privacy.learning import NAME, school, school_model
 from tests.privacy.scanning import places_naming
 from tests.privacy.school import (
+    CREDITS,
     FEATURE_VIEWS,
+    LEARNER,
     live_there,
     make_platform,
     push_practice,
@@ -41,11 +44,9 @@ class Story:
     Args:
         settings: The project.
         source: The platform's tables.
-        learner: Whom it is about: of the first of the test split, and trained on too.
+        learner: Whom it is about: the first of the test split, who was trained on too.
         first: The run that learned from them.
         before: The files that named them then.
-        warm_up: The warm-up requests then.
-        example: The input example in the registry then.
         receipt: Of their erasure.
         again: The run after it.
     """
@@ -55,8 +56,6 @@ class Story:
     learner: str
     first: Run
     before: list[str]
-    warm_up: bytes
-    example: str
     receipt: Receipt
     again: Run
 
@@ -81,6 +80,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -
     (project / "learnloop.toml").write_text('features = ["privacy_school"]\n')
     patch.setenv("LEARNLOOP_PROJECT", str(project))
     patch.setenv("LEARNLOOP_PSEUDONYM_KEYS", f"2026:{'n' * 32},2025:{'o' * 32}")
+    patch.setenv("LEARNLOOP_EVENT_KEY", "e" * 64)
     settings = Settings()
     source = make_platform(folder / "platform")
     first = school.run_in(settings, source=str(source))
@@ -89,23 +89,17 @@ def story(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -
     assert isinstance(examples, Examples)
     trained_on = set(examples.table("train")["learner"].to_pylist())
     learners = [str(one) for one in examples.table("test")["learner"].unique().to_pylist()]
-    learner = next(one for one in learners[:3] if int(one) in trained_on)
+    learner = str(LEARNER)
+    assert learner == learners[0] and LEARNER in trained_on
     live_there(settings, learners[:5])
     # What a killed step leaves behind.
     (settings.home_folder / "scratch" / "killed").mkdir(parents=True)
     (settings.home_folder / "scratch" / "killed" / "source.csv").write_text(f"x,{learner}\n")
     before = places_naming(project, learner)
-    warm_up = (settings.serving_folder / NAME / "1" / WARMUP_FILE).read_bytes()
-    example = example_of(settings)
     receipt = erase_learner(settings, learner, "request 31")
     again = school.run_in(settings, source=str(source))
     assert again.status == "done", again.error
-    return Story(settings, source, learner, first, before, warm_up, example, receipt, again)
-
-
-def example_of(settings: Settings) -> str:
-    (file,) = (settings.home_folder / "mlflow").rglob("input_example.json")
-    return file.read_text()
+    return Story(settings, source, learner, first, before, receipt, again)
 
 
 def test_nothing_finds_them(story: Story) -> None:
@@ -128,13 +122,12 @@ def test_the_receipt_tells_place_by_place(story: Story) -> None:
     assert rows == {
         "source practice_stream": 1,
         online: 1,
+        "key of the learner's events": 1,
         "events": 2,
         "predictions": 1,
         "artifacts of school/enrolled, 1 execution": 2,
         "artifacts of school/ingest, 1 execution": rows["artifacts of school/ingest, 1 execution"],
         "artifacts of school/transform, 1 execution": 0,
-        f"warm-up requests of {NAME} 1": 1,
-        f"input example of {NAME} 1": 1,
     }
     assert rows["artifacts of school/ingest, 1 execution"] > 3, "clicks, marks, registrations"
     assert document["models"] == [f"{NAME} 1"]
@@ -154,6 +147,9 @@ def test_the_model_is_marked_wherever_somebody_looks(story: Story) -> None:
     registry = open_registry(story.settings)
     assert registry.version_tag(NAME, "1", ERASED_TAG) == day
     assert registry.version_tag(NAME, "2", ERASED_TAG) is None
+    assert command("serving", "status").splitlines()[2:] == [
+        f"{NAME} 1 was trained with a person who was erased on {day}."
+    ]
     shown = command("show", story.first.id)
     assert f"train.model: made with a person who was erased on {day}\n" in shown
     assert f"ingest.records: erased on {day}\n" in shown
@@ -182,14 +178,28 @@ def test_the_model_that_is_trained_again_equals_one_that_never_saw_them(
     assert was["model"] != received["model"] and was["records"] != received["records"]
 
 
-def test_rows_of_others_stand_beside_the_published_model(story: Story) -> None:
-    folder = story.settings.serving_folder / NAME / "1"
-    assert why_not_as_published(folder) == ""
-    assert (folder / WARMUP_FILE).read_bytes() != story.warm_up
-    (first, second) = (story.settings.home_folder / "mlflow").rglob("input_example.json")
-    examples = {file.read_text() for file in (first, second)}
-    assert story.example not in examples
-    assert all(len(json.loads(one)["inputs"]["credits"]) == 3 for one in examples)
+def test_a_monitor_is_not_sent_to_rows_that_are_gone(story: Story) -> None:
+    ledger = open_ledger(story.settings.ledger_url)
+    for run, name, kind, is_there in (
+        (story.first, "examples", Examples, False),
+        (story.first, "statistics", Statistics, True),
+        (story.again, "examples", Examples, True),
+    ):
+        assert (input_of_run(ledger, run.id, name, kind.reference()) is not None) == is_there
+
+
+def test_no_row_of_theirs_stands_beside_the_published_model(story: Story) -> None:
+    """Their own rows are known by a number of credits that nobody else has."""
+    assert why_not_as_published(story.settings.serving_folder / NAME / "1") == ""
+    theirs = struct.pack("<f", CREDITS)
+    beside = [
+        *story.settings.serving_folder.rglob("tf_serving_warmup_requests"),
+        *(story.settings.home_folder / "mlflow").rglob("input_example.json"),
+    ]
+    assert len(beside) == 4
+    for file in beside:
+        content = file.read_bytes()
+        assert theirs not in content and str(CREDITS).encode() not in content, file
 
 
 def test_they_do_not_come_back_by_a_row_that_is_pushed(story: Story) -> None:

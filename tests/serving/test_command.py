@@ -124,6 +124,7 @@ def test_an_empty_place_has_an_empty_status(learnloop, settings: Settings) -> No
     assert json.loads(out) == {
         "location": str(settings.serving_folder),
         "models": {},
+        "trained_with_erased": {},
         "unrecorded": 0,
     }
     assert not settings.serving_folder.exists(), "looking makes nothing"
