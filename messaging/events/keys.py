@@ -17,6 +17,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -253,13 +254,13 @@ class LearnerKeys:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._explained(), connect_patiently(self._engine) as connection:
+        with _explained(self._place), connect_patiently(self._engine) as connection:
             yield connection
 
     @contextmanager
     def _changing(self) -> Iterator[sa.Connection]:
         """Change keys in one transaction, one after the other: no key is made while one goes."""
-        with self._explained(), connect_patiently(self._engine) as connection:
+        with _explained(self._place), connect_patiently(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             else:
@@ -271,21 +272,9 @@ class LearnerKeys:
         """Have PostgreSQL write the rows anew; SQLite has overwritten what was deleted."""
         if self._engine.dialect.name != "postgresql":
             return
-        with self._explained(), connect_patiently(self._engine) as connection:
+        with _explained(self._place), connect_patiently(self._engine) as connection:
             own = connection.execution_options(isolation_level="AUTOCOMMIT")
             own.exec_driver_sql(f"VACUUM FULL {_keys.name}")
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as fault:
-            raise LearnLoopError(
-                "The database of the learners' keys did not do as asked.",
-                where=self._place,
-                received=str(fault.orig).strip().partition("\n")[0],
-                next="check that the database runs and has space, then do the same again",
-            ) from None
 
 
 def open_learner_keys(settings: Settings) -> LearnerKeys | None:
@@ -295,21 +284,57 @@ def open_learner_keys(settings: Settings) -> LearnerKeys | None:
         settings: Say where the ledger is, or the home folder.
 
     Returns:
-        The keys; None if the environment has no master key.
+        The keys; None if the environment has no master key and no learner has a key.
 
     Raises:
-        UsageError: The master key does not fit.
+        UsageError: The master key does not fit, or learners have keys and there is no master key:
+            their events would be told plain, or left as they are by an erasure.
         LearnLoopError: The database cannot be reached.
     """
-    masters = load_master_keys()
-    if not masters:
-        return None
     url = settings.ledger_url
     if sa.make_url(url).get_backend_name() != "postgresql":
+        url = f"sqlite:///{settings.home_folder / FILE}"
+    masters = load_master_keys()
+    if masters:
         with explain_disk_faults(settings.home_folder):
             settings.home_folder.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{settings.home_folder / FILE}"
-    return LearnerKeys(url, masters)
+        return LearnerKeys(url, masters)
+    if _is_there(url):
+        place = sa.make_url(url).render_as_string(hide_password=True)
+        raise UsageError(
+            "Events are sealed here, and there is no master key.",
+            where=f"the environment variable {VARIABLE}",
+            expected=f"the key that wrapped those in {place}",
+            received="nothing",
+            next=f"set {VARIABLE}, then do the same again",
+        )
+    return None
+
+
+def _is_there(url: str) -> bool:
+    """Whether learners' keys were ever kept in a database; it is not made by asking."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return Path(str(parsed.database)).exists()
+    engine = _open_engine(url)
+    place = parsed.render_as_string(hide_password=True)
+    with _explained(place), connect_patiently(engine) as connection:
+        is_there = sa.inspect(connection).has_table(_keys.name)
+    engine.dispose()
+    return is_there
+
+
+@contextmanager
+def _explained(place: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as fault:
+        raise LearnLoopError(
+            "The database of the learners' keys did not do as asked.",
+            where=place,
+            received=str(fault.orig).strip().partition("\n")[0],
+            next="check that the database runs and has space, then do the same again",
+        ) from None
 
 
 def _open_engine(url: str) -> sa.Engine:

@@ -190,10 +190,40 @@ def test_keys_lie_in_the_home_folder_or_in_the_ledgers_postgresql(
     assert (settings.home_folder / FILE).exists()
     monkeypatch.setenv("LEARNLOOP_LEDGER", new_postgres_database())
     there = Settings()
+    with monkeypatch.context() as patch:
+        patch.delenv(VARIABLE)
+        assert open_learner_keys(there) is None
     one, other = open_learner_keys(there), open_learner_keys(there)
     assert one is not None
     assert other is not None
     assert other.to_open([one.to_seal(["1"])["1"].reference]).keys() == {*one.references("1")}
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_where_learners_have_keys_nothing_goes_on_without_the_master_key(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    ledger: str,
+) -> None:
+    """Neither are events told plain by a mistake, nor is a key forgotten by an erasure."""
+    place = f"sqlite:///{settings.home_folder / FILE}"
+    if ledger == "postgresql":
+        place = request.getfixturevalue("new_postgres_database")()
+        monkeypatch.setenv("LEARNLOOP_LEDGER", place)
+        settings = Settings()
+    monkeypatch.setenv(VARIABLE, "ab" * 32)
+    open_learner_keys(settings)
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(UsageError) as error:
+        open_learner_keys(settings)
+    assert str(error.value) == (
+        "Events are sealed here, and there is no master key.\n"
+        f"  where:    the environment variable {VARIABLE}\n"
+        f"  expected: the key that wrapped those in {place}\n"
+        "  received: nothing\n"
+        f"  next:     set {VARIABLE}, then do the same again"
+    )
 
 
 @pytest.mark.parametrize(

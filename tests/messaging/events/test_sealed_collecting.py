@@ -79,6 +79,7 @@ def test_kafka_holds_nothing_of_a_learner(
 
     with monkeypatch.context() as patch:
         patch.delenv(VARIABLE)
+        patch.setenv("LEARNLOOP_PROJECT", str(tmp_path / "elsewhere"))
         plain = EventProducer(kafka, topic)
         blind = EventCollector(settings_for(kafka, folder, topic, f"{topic}-blind"))
         with pytest.raises(UsageError) as error:
