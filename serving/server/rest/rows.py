@@ -171,22 +171,22 @@ def predictions(outputs: Tensors) -> bytes:
             )
         size = array.shape[0]
     if len(outputs) == 1:
-        return _written({"predictions": _lone(outputs)}, outputs)
+        return _written({"predictions": _lone(outputs)})
     columns = {name: _jsonable(name, array) for name, array in outputs.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return _written({"predictions": rows}, outputs)
+    return _written({"predictions": rows})
 
 
 def columns(outputs: Tensors) -> bytes:
     """Write the answer to columns: ``{"outputs": ...}``, a lone output unwrapped."""
     if len(outputs) == 1:
-        return _written({"outputs": _lone(outputs)}, outputs)
-    return _written({"outputs": {n: _jsonable(n, a) for n, a in outputs.items()}}, outputs)
+        return _written({"outputs": _lone(outputs)})
+    return _written({"outputs": {n: _jsonable(n, a) for n, a in outputs.items()}})
 
 
 def results(values: Sequence[Any]) -> bytes:
     """Write the answer of classify or regress: ``{"results": [...]}``."""
-    return _written({"results": values}, {})
+    return _written({"results": values})
 
 
 def _lone(outputs: Tensors) -> Any:
@@ -211,7 +211,7 @@ def _mapped(array: Any, change: Any) -> Any:
     return changed.tolist()
 
 
-def _written(answer: Mapping[str, Any], outputs: Tensors) -> bytes:
+def _written(answer: Mapping[str, Any]) -> bytes:
     text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes what is not finite as null; no answer has a null of its own, a text may.
     if b"null" in text:
