@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -205,19 +206,40 @@ def test_servers_get_the_time_to_load_before_a_label_moves(
     assert (ended - began).total_seconds() >= 0.3
 
 
+def tell_at(mover: Mover, moment: datetime) -> None:
+    """Have servers told at another time what they are told."""
+
+    def change(rollout: Rollout) -> Rollout:
+        model = dataclasses.replace(rollout.model("dense"), told_at=moment.isoformat())
+        return rollout.with_model("dense", model)
+
+    mover.place.change(change)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_jumps_while_servers_load_holds_nothing_up(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    mover = Mover(settings.model_copy(update={"serving_poll": 60.0}), "ada")
+    push(mover, tmp_path, 1)
+    slept = []
+
+    def jump(seconds: float) -> None:
+        slept.append(seconds)
+        tell_at(mover, datetime.now(UTC) + timedelta(hours=hours))
+
+    monkeypatch.setattr("serving.moves.time.sleep", jump)
+    push(mover, tmp_path, 2)
+    assert told(mover) == ([1, 2], {"stable": 2, "canary": 2})
+    (seconds,) = slept
+    assert 0 < seconds <= 60
+
+
 def test_a_rollback_to_the_version_before_waits_for_nothing(
     mover: Mover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(mover, tmp_path, 1, 2)
-    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-
-    def age(rollout: Rollout) -> Rollout:
-        import dataclasses
-
-        model = dataclasses.replace(rollout.model("dense"), told_at=long_ago)
-        return rollout.with_model("dense", model)
-
-    mover.place.change(age)
+    tell_at(mover, datetime.now(UTC) - timedelta(hours=1))
     patient = Mover(mover.settings.model_copy(update={"serving_poll": 60.0}), "ada")
     monkeypatch.setattr("serving.moves.time.sleep", lambda seconds: pytest.fail("it waited"))
     assert patient.roll_back("dense", "complaints").stable == 1

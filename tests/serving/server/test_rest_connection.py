@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from serving.server.app import ServerOptions
+from serving.server.rest.answers import AnswerHeads
 from serving.server.rest.connection import Connection, RestLimits
 from tests.serving.server.memory import ThreadedServer, eventually, serving
 
@@ -78,6 +79,23 @@ def test_keeps_connections_open(memory_server: ThreadedServer) -> None:
             status, head, body = read_answer(client)
             assert (status, body) == (200, ANSWER)
             assert b"connection" not in head.lower()
+
+
+def test_the_date_follows_a_clock_that_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = AnswerHeads()
+    for now, date in (
+        (90061, "Fri, 02 Jan 1970 01:01:01 GMT"),
+        (1, "Thu, 01 Jan 1970 00:00:01 GMT"),
+    ):
+        monkeypatch.setattr("serving.server.rest.answers.time.time", lambda now=now: now + 0.5)
+        head = heads.write(200, b"text/plain", 3, keep_alive=True)
+        assert (
+            head
+            == (
+                f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: {date}\r\n"
+                "Content-Length: 3\r\n\r\n"
+            ).encode()
+        )
 
 
 def test_closes_where_the_client_asks_for_it(memory_server: ThreadedServer) -> None:
