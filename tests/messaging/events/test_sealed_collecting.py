@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +15,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from learnloop.errors import LearnLoopError, UsageError
-from learnloop.settings import Settings
+from learnloop.settings import Settings, project_root
 from messaging.events.collector import CollectorSettings, EventCollector
 from messaging.events.connection import open_client
 from messaging.events.counting import EventCounts
@@ -21,7 +24,7 @@ from messaging.events.keys import ErasedLearner, open_learner_keys
 from messaging.events.master_keys import VARIABLE
 from messaging.events.producer import EventProducer
 from messaging.events.sealing import open_events, read_envelope, seal
-from tests.messaging.events.collecting import collect_until, collected, handled, sequences
+from tests.messaging.events.collecting import collect_until, collected, handled, sequences, start
 from tests.messaging.events.kafka import new_topic
 from tests.messaging.events.keys import MASTER, holding, open_keys
 from tests.messaging.events.samples import event
@@ -162,6 +165,67 @@ def test_a_collector_at_work_keeps_nothing_of_who_is_erased(
     assert erased + count(counts, "erased") == len(told)
     assert sequences(folder) == others, "nobody else lost one"
     assert count(counts, "quarantined") == 0
+
+
+@pytest.mark.slow
+def test_erasures_while_collectors_are_killed(
+    kafka: str, tmp_path: Path, project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second learner is erased; nobody else loses or doubles an event."""
+    topic, folder = new_topic(), project.events_folder
+    learners = [f"learner-{number}-of-the-north" for number in range(20)]
+    told: dict[str, list[int]] = {learner: [] for learner in learners}
+    is_over = threading.Event()
+
+    def tell() -> None:
+        producer = EventProducer(kafka, topic)
+        for number in itertools.count(1):
+            learner = learners[number % len(learners)]
+            with contextlib.suppress(ErasedLearner):
+                producer.send([event(number, learner=learner)])
+                told[learner].append(number)
+            if is_over.is_set():
+                break
+            time.sleep(0.002)
+        producer.flush()
+
+    command = ["collect", "--kafka", kafka, "--topic", topic, "--part-seconds", "0.2"]
+    telling = threading.Thread(target=tell)
+    telling.start()
+    collector = start(command, project_root())
+    keys = open_learner_keys(project)
+    assert keys is not None
+    draw = random.Random(5)
+    kills = 0
+    try:
+        for learner in learners[::2]:
+            before = len(sequences(folder))
+            wait_until(lambda before=before: len(sequences(folder)) > before)  # type: ignore[misc]
+            time.sleep(draw.uniform(0, 1))
+            keys.destroy(learner)
+            if draw.random() < 0.7:
+                collector.kill()
+                collector.communicate()
+                kills += 1
+            erase_events(folder, learner)
+            assert holding(folder, learner.encode()) == []
+            if collector.returncode is not None:
+                collector = start(command, project_root())
+    finally:
+        is_over.set()
+        telling.join(60)
+        collector.kill()
+        collector.communicate()
+    rest = CollectorSettings(kafka, folder, topic, f"{topic}-rest", part_seconds=1)
+    counts = EventCounts()
+    expected = sorted(number for learner in learners[1::2] for number in told[learner])
+    patience = time.monotonic() + 120
+    EventCollector(rest, counts).run(
+        lambda: sequences(folder) == expected or time.monotonic() > patience
+    )
+    assert sequences(folder) == expected
+    assert holding(folder, *(learner.encode() for learner in learners[::2])) == []
+    print(f"\n{sum(map(len, told.values()))} events, {kills} collectors killed, 10 erasures")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
