@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from learnloop.artifacts import Examples, Model
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
@@ -85,6 +84,7 @@ def _as_served(model: Model, table: pa.Table) -> Tensors:
 
 def _made_up(column: pa.Array, count: int, turn: int) -> pa.Array:
     """Make values up, for each turn in another order, so that columns do not rise together."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -109,12 +109,16 @@ def _made_up(column: pa.Array, count: int, turn: int) -> pa.Array:
 
 def _mixed(count: int, turn: int) -> npt.NDArray[np.int64]:
     """Numbers from 0, mixed evenly and always alike, by multiples of the golden ratio."""
+    import numpy as np
+
     places = (np.arange(count) * (turn + 1) * (5**0.5 - 1) / 2) % 1.0
     return np.argsort(places, kind="stable")
 
 
 def _means(values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Means of neighbours, from the least to the greatest, again where there are too few."""
+    import numpy as np
+
     groups = np.array_split(np.sort(values), max(1, min(count, len(values) // COMMON)))
     means = np.array([group.mean() for group in groups])
     return np.resize(np.rint(means) if values.dtype.kind in "iu" else means, count)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from feature_store.discovery import find_definitions
 from feature_store.erased import learner_columns, list_as_erased
 from feature_store.erasure import Erased, erase_features
 from feature_store.store import FeatureStore
@@ -28,6 +27,7 @@ from learnloop.store.local import explain_disk_faults
 from messaging.events.erasing import erase_events
 from messaging.events.keys import open_learner_keys
 from privacy.artifacts import ArtifactPlaces, open_artifacts, remove_leftovers, sweep_artifacts
+from privacy.features import open_features
 from privacy.holds import refuse_if_held
 from privacy.models import ask_for_retraining, mark_versions
 from privacy.person import Person, check_reason, open_person
@@ -64,8 +64,9 @@ def erase_learner(
     with explain_disk_faults(folder), hold(folder) as is_held:
         if not is_held:
             raise UsageError("Somebody else is erasing.", where=folder, next="erase again later")
+        features = open_features(settings)
         erasure = list_as_erased(ledger, person.keyring, person.learner, getpass.getuser())
-        erased = list(_erase_rows(settings, person))
+        erased = list(_erase_rows(settings, features, person))
         places = open_artifacts(settings, ledger)
         erased += _erase_artifacts(places, erasure, person, time.monotonic() + wait_seconds)
         remove_leftovers(places, erasure.at.timestamp())
@@ -88,10 +89,9 @@ def erase_learner(
     return receipt
 
 
-def _erase_rows(settings: Settings, person: Person) -> Iterator[Erased]:
+def _erase_rows(settings: Settings, features: FeatureStore, person: Person) -> Iterator[Erased]:
     """Remove rows from features, events and predictions, which no run is made of."""
-    store = FeatureStore(settings, find_definitions(settings))
-    yield from erase_features(store, learner_columns(settings), person.learner)
+    yield from erase_features(features, learner_columns(settings), person.learner)
     keys = open_learner_keys(settings)
     if keys is not None:
         yield Erased("key of the learner's events", int(keys.destroy(person.learner)))

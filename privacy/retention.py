@@ -7,16 +7,13 @@ when it began. What a younger run has reused is as young as that run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from feature_store.discovery import find_definitions
 from feature_store.erased import learner_columns
-from feature_store.offline.reading import is_visible
 from feature_store.people import ListedPeople, words_of
 from feature_store.push import pushed_parts
 from feature_store.pushed import live_parts
@@ -29,7 +26,17 @@ from learnloop.store import open_store
 from messaging.events.erasing import expire_events
 from messaging.events.parts import QUARANTINE
 from privacy.artifacts import TABLES
+from privacy.features import open_features
 from privacy.holds import held_people, holds
+from privacy.reading import (
+    as_text,
+    count_older,
+    count_older_messages,
+    count_true,
+    distinct_values,
+    list_parts,
+    read_groups,
+)
 from privacy.tables import rows_naming, which
 from serving.prediction_log.erasing import expire_predictions
 
@@ -89,41 +96,46 @@ def _expire_events(
     refused = sorted((folder / QUARANTINE).rglob("*.parquet"))
     held = set()
     if people:
-        named = {one for file in _parts(folder) for one in _values(file, "learner")}
-        texts = [_text(one) for file in refused for one in _values(file, "value")]
+        named = {one for file in list_parts(folder) for one in distinct_values(file, "learner")}
+        texts = [as_text(one) for file in refused for one in distinct_values(file, "value")]
         held = set(filter(people.has, named.union(*map(words_of, texts))))
     if not dry_run:
         return expire_events(folder, before, held)
-    old = sum(_older(file, "at", before, "learner", held) for file in _parts(folder))
-    return old + sum(_older_refused(file, before, people) for file in refused)
+    old = [
+        count_older(file, before, time="at", owner="learner", held=held)
+        for file in list_parts(folder)
+    ]
+    return sum(old) + sum(count_older_messages(file, before, people) for file in refused)
 
 
 def _expire_predictions(settings: Settings, dry_run: bool, before: datetime) -> int:
     folder = settings.predictions_folder
     held = {one.pseudonym for one in holds(open_ledger(settings.ledger_url))}
-    if dry_run:
-        return sum(_older(file, "time", before, "subject", held) for file in _parts(folder))
-    return expire_predictions(folder, before, held)
+    if not dry_run:
+        return expire_predictions(folder, before, held)
+    return sum(
+        count_older(file, before, time="time", owner="subject", held=held)
+        for file in list_parts(folder)
+    )
 
 
 def _expire_features(
     settings: Settings, people: ListedPeople | None, dry_run: bool, before: datetime
 ) -> int:
     removed = 0
-    for source in find_definitions(settings).sources.values():
-        if isinstance(source, PushSource):
-            time = source.batch_source.timestamp_field
-            choose = partial(
-                _is_old, time=time, before=before, people=people, columns=learner_columns(settings)
-            )
-            if dry_run:
-                removed += sum(
-                    _count(choose(table))
-                    for _, file in live_parts(project_root() / source.batch_source.path)
-                    for table in _tables(file)
-                )
-            else:
-                removed += pushed_parts(source).remove(time, choose)
+    for source in open_features(settings).definitions.sources.values():
+        if not isinstance(source, PushSource):
+            continue
+        time = source.batch_source.timestamp_field
+        choose = partial(
+            _is_old, time=time, before=before, people=people, columns=learner_columns(settings)
+        )
+        if dry_run:
+            files = [path for _, path in live_parts(project_root() / source.batch_source.path)]
+            groups = (table for file in files for table in read_groups(file))
+            removed += sum(count_true(choose(table)) for table in groups)
+        else:
+            removed += pushed_parts(source).remove(time, choose)
     return removed
 
 
@@ -148,57 +160,6 @@ def _runs_of(settings: Settings, people: ListedPeople) -> set[str]:
     }
 
 
-def _parts(folder: Path) -> list[Path]:
-    found = ((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*.parquet"))
-    return sorted(file for name, file in found if is_visible(name))
-
-
-def _values(file: Path, column: str) -> list[Any]:
-    import pyarrow.compute as pc
-
-    return [
-        one
-        for table in _tables(file, column)
-        for one in pc.unique(table[column]).to_pylist()
-        if one is not None
-    ]
-
-
-def _tables(file: Path, *columns: str) -> Iterator[pa.Table]:
-    """Read a Parquet file's columns, a row group at a time; nothing of one that lacks one."""
-    import pyarrow.parquet as parquet
-
-    with parquet.ParquetFile(file) as opened:
-        if set(columns) <= set(opened.schema_arrow.names):
-            for group in range(opened.num_row_groups):
-                yield opened.read_row_group(group, columns=list(columns) or None)
-
-
-def _older(file: Path, time: str, before: datetime, owner: str, held: set[str]) -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = 0
-    for table in _tables(file, time, owner):
-        is_held = pc.is_in(table[owner], pa.array(sorted(held), table[owner].type))
-        found += _count(pc.and_(pc.less(table[time], before), pc.invert(is_held)))
-    return found
-
-
-def _older_refused(file: Path, before: datetime, people: ListedPeople | None) -> int:
-    return sum(
-        at < before and not (people and people.are_named_in(_text(value)))
-        for table in _tables(file, "recorded_at", "value")
-        for at, value in zip(
-            table["recorded_at"].to_pylist(), table["value"].to_pylist(), strict=True
-        )
-    )
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
-
-
 def _is_old(
     table: pa.Table,
     time: str,
@@ -214,9 +175,3 @@ def _is_old(
         return is_old
     held = [which(batch, columns, people.has) for batch in table.to_batches()]
     return pc.and_(is_old, pc.invert(pa.chunked_array(held, pa.bool_())))
-
-
-def _count(chosen: pa.Array) -> int:
-    import pyarrow.compute as pc
-
-    return pc.sum(chosen).as_py() or 0

@@ -42,7 +42,7 @@ def files_naming(settings: Settings, learner: str) -> list[str]:
         if file.suffix in SUFFIXES and file.is_file()
     }
     return [
-        f"{file} has the same text, of the person or by chance: look"
+        f"{str(file).replace(learner, '…')} has the same text, of the person or by chance: look"
         for file in sorted(files)
         if word.search(file.read_bytes())
     ]
