@@ -135,6 +135,16 @@ def watch(
         typer.Option(help="The page of a TensorFlow Serving with the canary alone."),
     ] = None,
     log: Annotated[Path | None, typer.Option(help="The prediction log's folder.")] = None,
+    authority: Annotated[
+        Path | None,
+        typer.Option("--ca", help="The authority that vouches for the servers, not the system's."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="The watcher's certificate, where a server asks for one.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Its key, where that is not in the same file.")
+    ] = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
     alpha: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="The chance that a harmless one is stopped.")
@@ -148,11 +158,14 @@ def watch(
 ) -> None:
     """Watch the canary beside the stable version, and stop it if it does harm.
 
+    A bearer token for the metrics pages is read from LEARNLOOP_SERVING_TOKEN.
+
     Exit codes: 0 it was promoted, ended by somebody or the time is over; 1 it did harm.
     """
     from serving.canary.comparison import Tolerance
     from serving.canary.figures import Figures
     from serving.canary.watch import Policy, watch_canary
+    from serving.client import Security
 
     shared = metrics or []
     pages = ([*shared, *(stable_metrics or ())], [*shared, *(canary_metrics or ())])
@@ -164,11 +177,12 @@ def watch(
             next=f"learnloop serving watch {name} "
             "--metrics http://127.0.0.1:8501/monitoring/prometheus/metrics",
         )
+    security = Security(authority, certificate, key)
     mover = _mover()
     comparison = watch_canary(
         mover,
         name,
-        lambda stable, canary: Figures(name, stable, canary, *pages, log),
+        lambda stable, canary: Figures(name, stable, canary, *pages, log, security),
         Policy(every, Tolerance(alpha), promote_after, at_most),
     )
     print_json(comparison.figures())

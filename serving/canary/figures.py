@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from learnloop.errors import LearnLoopError
 from serving.canary.comparison import Sample
+from serving.client.endpoint import TOKEN_VARIABLE, Endpoint, Security
 
 ANSWER_SECONDS = 5.0
 LOG_LAG = timedelta(seconds=120)
@@ -117,6 +119,7 @@ class Figures:
         stable_pages: URLs of the metrics pages of servers with the stable version.
         canary_pages: Those of servers with the canary; the same ones for the embedded server.
         log: The prediction log's folder; None if there is none.
+        security: TLS files for the pages; a bearer token is read from ``LEARNLOOP_SERVING_TOKEN``.
         last: What the pages had counted before: stable's, canary's.
         log_from: The moment from which the log is still to be read.
         seen: The subjects whose first score was read.
@@ -128,6 +131,7 @@ class Figures:
     stable_pages: Sequence[str] = ()
     canary_pages: Sequence[str] = ()
     log: Path | None = None
+    security: Security = field(default_factory=Security)
     last: tuple[Counts, Counts] | None = None
     log_from: datetime = field(default_factory=lambda: datetime.now(UTC))
     seen: frozenset[str] = frozenset()
@@ -145,8 +149,8 @@ class Figures:
             LearnLoopError: A page cannot be read.
         """
         counts = (
-            _read_pages(self.stable_pages, self.model, self.stable),
-            _read_pages(self.canary_pages, self.model, self.canary),
+            self._read_pages(self.stable_pages, self.stable),
+            self._read_pages(self.canary_pages, self.canary),
         )
         last = self.last or counts
         samples = [one.since(before) for one, before in zip(counts, last, strict=True)]
@@ -178,20 +182,36 @@ class Figures:
                     seen.add(subject)
         return {version: tuple(values) for version, values in scores.items()}, frozenset(seen)
 
+    def _read_pages(self, urls: Sequence[str], version: int) -> Counts:
+        counts = Counts()
+        for url in urls:
+            counts = counts.add(read_counts(read_page(url, self.security), self.model, version))
+        return counts
 
-def _read_pages(urls: Sequence[str], model: str, version: int) -> Counts:
-    counts = Counts()
-    for url in urls:
-        try:
-            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-                page = answer.read().decode()
-        except (OSError, ValueError) as fault:
-            raise LearnLoopError(
-                "A server's metrics cannot be read.",
-                where=url,
-                expected="a page in Prometheus's text format",
-                received=fault,
-                next="check that the server runs, and its monitoring.config",
-            ) from None
-        counts = counts.add(read_counts(page, model, version))
-    return counts
+
+def read_page(url: str, security: Security = Security()) -> str:
+    """Read a server's metrics.
+
+    Args:
+        url: The page.
+        security: TLS files; a bearer token is read from ``LEARNLOOP_SERVING_TOKEN``.
+
+    Raises:
+        UsageError: A file of TLS cannot be used, or the token would travel in the clear.
+        LearnLoopError: The page cannot be read.
+    """
+    headers = Endpoint.parse(url).authorization() if TOKEN_VARIABLE in os.environ else {}
+    context = security.ssl_context() if url.startswith("https:") else None
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=context) as answer:
+            page: str = answer.read().decode()
+    except (OSError, ValueError) as fault:
+        raise LearnLoopError(
+            "A server's metrics cannot be read.",
+            where=url,
+            expected="a page in Prometheus's text format",
+            received=fault,
+            next="check that the server runs, its monitoring.config, and who may ask it",
+        ) from None
+    return page

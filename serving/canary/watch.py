@@ -56,7 +56,7 @@ def watch_canary(
         was over.
 
     Raises:
-        UsageError: The model has no canary.
+        UsageError: The model has no canary, or a page can never be read as it is asked for.
         GateRefused: The canary did harm, and was stopped.
     """
     began = mover.place.read().model(name)
@@ -77,6 +77,8 @@ def watch_canary(
             return comparison
         try:
             stable, canary, reader = reader.read()
+        except UsageError:
+            raise  # it will be so at every look
         except LearnLoopError as fault:
             _log.warning("A look at the canary of '%s' was left out: %s", name, fault.what)
         else:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from learnloop.errors import LearnLoopError
+from learnloop.errors import LearnLoopError, UsageError
 from serving.canary.comparison import Sample
-from serving.canary.figures import LOG_LAG, Counts, Figures, read_counts
+from serving.canary.figures import LOG_LAG, Counts, Figures, read_counts, read_page
+from serving.client.endpoint import TOKEN_VARIABLE, Security
+from serving.server.app import ServerOptions
+from serving.server.security import TlsFiles, Tokens
 from tests.servers import free_port
 from tests.serving.canary.pages import TENSORFLOW_SERVING, embedded_page, serving_page
+from tests.serving.server.memory import serving
+from tests.serving.server.test_security import Authority
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -76,6 +81,41 @@ def test_a_server_that_does_not_answer_is_told() -> None:
         Figures("dense", 5, 6, (url,), (url,)).read()
     assert caught.value.what == "A server's metrics cannot be read."
     assert caught.value.where == url
+
+
+def test_a_server_that_asks_who_asks_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school, token = Authority(tmp_path), "a-token-that-is-long-enough"
+    files = TlsFiles(school.files.certificate, school.files.key, school.root)
+    options = ServerOptions(
+        host="localhost", rest_port=0, grpc_port=0, tls=files, tokens=Tokens(token), drain_seconds=5
+    )
+    with serving(options) as server:
+        url = f"https://localhost:{server.ports.rest}/monitoring/prometheus/metrics"
+        mine = Security(school.root, school.both)
+
+        def refusal(security: Security = mine) -> str:
+            with pytest.raises(LearnLoopError) as caught:
+                Figures("half", 1, 2, (url,), (url,), security=security).read()
+            assert caught.value.what == "A server's metrics cannot be read."
+            return str(caught.value.received)
+
+        assert refusal() == "HTTP Error 401: Unauthorized"
+        assert "CERTIFICATE_VERIFY_FAILED" in refusal(Security())
+        monkeypatch.setenv(TOKEN_VARIABLE, token)
+        reader = Figures("half", 1, 2, (url,), (url,), security=mine)
+        _, _, reader = reader.read()
+        server.server.metrics.ran(server.models.servables[2], "Predict", 0.001)
+        stable, canary, _ = reader.read()
+    assert (stable.answered, canary.answered) == (0, 1)
+
+
+def test_a_token_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be so at every look, so watching ends."""
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-token-that-is-long-enough")
+    with pytest.raises(UsageError, match="A bearer token is not sent in the clear."):
+        read_page("http://models.school:8501/metrics")
 
 
 def write_log(folder: Path, rows: list[tuple[datetime, int, str | None, float]]) -> None:
