@@ -112,7 +112,7 @@ def remove_leftovers(places: ArtifactPlaces, began: float) -> None:
 
     Args:
         places: Where the artifacts are.
-        began: When the erasure began, in seconds since 1970: what is on S3 without a manifest since
+        began: When the command began, in seconds since 1970: what is on S3 without a manifest since
             then may be on its way.
     """
     is_shared = places.settings.store_location.startswith("s3://")

@@ -56,6 +56,7 @@ def erase_learner(
         UsageError: There are no keys for pseudonyms, the reason names the person, or they are held.
         LearnLoopError: A place does not answer, or a step goes on too long: erase again.
     """
+    began = time.time()
     person = open_person(learner)
     check_reason(reason, person.learner)
     ledger = open_ledger(settings.ledger_url)
@@ -69,7 +70,7 @@ def erase_learner(
         erased = list(_erase_rows(settings, features, person))
         places = open_artifacts(settings, ledger)
         erased += _erase_artifacts(places, erasure, person, time.monotonic() + wait_seconds)
-        remove_leftovers(places, erasure.at.timestamp())
+        remove_leftovers(places, began)
         marked = marked_by(ledger, erasure)
         models = mark_versions(settings, places.store, marked, erasure)
         receipt = Receipt(

@@ -12,8 +12,9 @@ from typing import Any
 
 from components.champion import open_registry
 from learnloop.artifacts import Model, RegisteredModel
-from learnloop.errors import CorruptArtifact
-from learnloop.ledger import Ledger, RunRecord
+from learnloop.component import load_object
+from learnloop.errors import CorruptArtifact, LearnLoopError
+from learnloop.ledger import ArtifactRecord, Ledger, RunRecord
 from learnloop.ledger.erasing import Made
 from learnloop.ledger.journal import JournalEntry
 from learnloop.settings import Settings
@@ -81,7 +82,7 @@ def ask_for_retraining(
     trained: dict[str, list[tuple[RunRecord, str]]] = {}
     for one in marked:
         # What was only fetched, as the model in service, was made of nothing.
-        if one.artifact.type == Model.reference() and ledger.inputs(one.execution_id):
+        if _is_model(one.artifact) and ledger.inputs(one.execution_id):
             run = ledger.run(one.run_id)
             trained.setdefault(run.pipeline, []).append((run, one.artifact.id))
     if not os.environ.get(VARIABLE):
@@ -106,6 +107,14 @@ def ask_for_retraining(
             publisher.send(request)
             asked.append(Retraining(name, message_id=message_id))
     return asked
+
+
+def _is_model(artifact: ArtifactRecord) -> bool:
+    try:
+        kind = load_object(artifact.type)
+    except LearnLoopError:
+        return False  # a type that is no longer in the code
+    return isinstance(kind, type) and issubclass(kind, Model)
 
 
 def _command(pipeline: str, parameters: Mapping[str, Any]) -> str:
