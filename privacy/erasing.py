@@ -8,6 +8,7 @@ be done again, and does then what is left: whoever is killed erases again.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
 from collections.abc import Iterator
@@ -62,7 +63,9 @@ def erase_learner(
     ledger = open_ledger(settings.ledger_url)
     refuse_if_held(ledger, person)
     folder = settings.home_folder / "erasures"
-    with explain_disk_faults(folder), hold(folder) as is_held:
+    with contextlib.ExitStack() as stack:
+        with explain_disk_faults(folder):
+            is_held = stack.enter_context(hold(folder))
         if not is_held:
             raise UsageError("Somebody else is erasing.", where=folder, next="erase again later")
         features = open_features(settings)

@@ -6,6 +6,7 @@ left, since the same digits may be a number of something else.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -36,13 +37,21 @@ def files_naming(settings: Settings, learner: str) -> list[str]:
         if not location.startswith("s3://"):
             folders.append(Path(location))
     files = {
-        file
+        Path(parent, name)
         for folder in folders
-        for file in folder.rglob("*")
-        if file.suffix in SUFFIXES and file.is_file()
+        for parent, _, names in os.walk(folder)  # which passes over what vanishes meanwhile
+        for name in names
+        if name.endswith(SUFFIXES)
     }
     return [
         f"{str(file).replace(learner, '…')} has the same text, of the person or by chance: look"
         for file in sorted(files)
-        if word.search(file.read_bytes())
+        if _has(file, word)
     ]
+
+
+def _has(file: Path, word: re.Pattern[bytes]) -> bool:
+    try:
+        return word.search(file.read_bytes()) is not None
+    except FileNotFoundError:
+        return False  # a step that has ended meanwhile removed it
