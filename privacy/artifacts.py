@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from feature_store.erased import learner_columns
@@ -35,8 +35,6 @@ from learnloop.settings import Settings
 from learnloop.store import Store, open_store
 from privacy.tables import rows_naming
 
-TABLES = (Records.reference(), Examples.reference())
-
 
 @dataclass(frozen=True)
 class ArtifactPlaces:
@@ -56,6 +54,33 @@ class ArtifactPlaces:
     def columns(self) -> frozenset[str]:
         """The columns that hold a learner's identifier."""
         return learner_columns(self.settings)
+
+    def uri(self, made: Made) -> str:
+        """Where an artifact is in this store, whatever the store was called when it was made."""
+        return self.store.uri(made.location or "", made.artifact.output)
+
+    def published(self) -> list[Made]:
+        """List the artifacts that are in this store, the oldest first."""
+        here = set(self.store.executions())
+        return [one for one in published_artifacts(self.ledger) if one.location in here]
+
+    def count_rows(self, made: Made, is_theirs: Callable[[str], bool]) -> int | None:
+        """Count the rows of an artifact of tables that name one of some people.
+
+        Args:
+            made: The artifact, which is in this store.
+            is_theirs: Tells, by an identifier, whether it is one of theirs.
+
+        Returns:
+            How many, nought if it is no artifact of tables; None where they cannot be counted.
+        """
+        kind = _kind(made.artifact)
+        if kind is None or not issubclass(kind, (Records, Examples)):
+            return 0
+        try:
+            return rows_naming(self.store.fetch(self.uri(made)), self.columns, is_theirs)
+        except CorruptArtifact:
+            return None
 
 
 def open_artifacts(settings: Settings, ledger: Ledger) -> ArtifactPlaces:
@@ -85,11 +110,11 @@ def sweep_artifacts(places: ArtifactPlaces, erasure: JournalEntry, learner: str)
         LearnLoopError: A file could not be removed.
     """
     ledger, store = places.ledger, places.store
-    made = published_artifacts(ledger)
+    made = places.published()
     found = {
         one.artifact.id: rows
         for one in made
-        if (rows := _rows_of(places, one.artifact, learner)) != 0
+        if (rows := places.count_rows(one, learner.__eq__)) != 0
     }
     marked = {one.artifact.id for one in marked_by(ledger, erasure)}  # an earlier sweep's
     downstream = trace_downstream(ledger, marked.union(found))
@@ -97,7 +122,7 @@ def sweep_artifacts(places: ArtifactPlaces, erasure: JournalEntry, learner: str)
         one.execution_id
         for one in made
         if one.artifact.id in found
-        or (one.artifact.id in downstream and _holds_person(places, one.artifact))
+        or (one.artifact.id in downstream and _holds_person(places, one))
     }
     leaving = [one for one in made if one.execution_id in going]
     mark_erased(ledger, erasure, {*downstream, *(one.artifact.id for one in leaving)}, going)
@@ -123,32 +148,45 @@ def remove_leftovers(places: ArtifactPlaces, began: float) -> None:
                 shutil.rmtree(folder)
 
 
-def _rows_of(places: ArtifactPlaces, artifact: ArtifactRecord, learner: str) -> int | None:
-    """Count a person's rows in an artifact of tables; None where they cannot be counted."""
-    if artifact.type not in TABLES:
-        return 0
-    try:
-        folder = places.store.fetch(artifact.uri)
-    except CorruptArtifact:
-        return None
-    return rows_naming(folder, places.columns, learner.__eq__)
+def tell_other_stores(places: ArtifactPlaces) -> list[Erased]:
+    """Tell of stores that runs of this ledger filled and that are not the one named now.
+
+    Args:
+        places: Where the artifacts are.
+    """
+    here, others = set(places.store.executions()), set()
+    for one in published_artifacts(places.ledger):
+        end = f"/{one.location}/{one.artifact.output}"
+        root = one.artifact.uri.removesuffix(end)
+        if one.location not in here and root != places.uri(one).removesuffix(end):
+            others.add(root.removesuffix("/artifacts"))
+    return [
+        Erased(f"artifacts in {root}", 0, "another store: set LEARNLOOP_STORE, and erase again")
+        for root in sorted(others)
+    ]
 
 
-def _holds_person(places: ArtifactPlaces, artifact: ArtifactRecord) -> bool:
-    """Whether an artifact that was made of a person's rows still has something of them."""
+def _kind(artifact: ArtifactRecord) -> type[Artifact] | None:
+    """The type of an artifact; None where it is no longer in the code."""
     try:
         kind = load_object(artifact.type)
     except LearnLoopError:
-        return True  # a type that is no longer in the code: nobody knows
-    if not (isinstance(kind, type) and issubclass(kind, Artifact)) or kind.holds_rows:
+        return None
+    return kind if isinstance(kind, type) and issubclass(kind, Artifact) else None
+
+
+def _holds_person(places: ArtifactPlaces, made: Made) -> bool:
+    """Whether an artifact that was made of a person's rows still has something of them."""
+    kind = _kind(made.artifact)
+    if kind is None or kind.holds_rows:
         return True
-    return kind is Statistics and _describes_learners(places, artifact)
+    return issubclass(kind, Statistics) and _describes_learners(places, made)
 
 
-def _describes_learners(places: ArtifactPlaces, artifact: ArtifactRecord) -> bool:
+def _describes_learners(places: ArtifactPlaces, made: Made) -> bool:
     """Whether statistics tell of a column that names learners, say its least and greatest value."""
     try:
-        folder = places.store.fetch(artifact.uri)
+        folder = places.store.fetch(places.uri(made))
         texts = [file.read_bytes() for file in folder.glob("*.statistics.pb")]
     except (CorruptArtifact, OSError):
         return True

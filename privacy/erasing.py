@@ -27,7 +27,13 @@ from learnloop.settings import Settings
 from learnloop.store.local import explain_disk_faults
 from messaging.events.erasing import erase_events
 from messaging.events.keys import open_learner_keys
-from privacy.artifacts import ArtifactPlaces, open_artifacts, remove_leftovers, sweep_artifacts
+from privacy.artifacts import (
+    ArtifactPlaces,
+    open_artifacts,
+    remove_leftovers,
+    sweep_artifacts,
+    tell_other_stores,
+)
 from privacy.features import open_features
 from privacy.holds import refuse_if_held
 from privacy.models import ask_for_retraining, mark_versions
@@ -73,9 +79,10 @@ def erase_learner(
         erased = list(_erase_rows(settings, features, person))
         places = open_artifacts(settings, ledger)
         erased += _erase_artifacts(places, erasure, person, time.monotonic() + wait_seconds)
+        erased += tell_other_stores(places)
         remove_leftovers(places, began)
         marked = marked_by(ledger, erasure)
-        models = mark_versions(settings, places.store, marked, erasure)
+        models = mark_versions(places, marked, erasure)
         receipt = Receipt(
             erasure=erasure.id,
             at=datetime.now(UTC),

@@ -17,23 +17,21 @@ from learnloop.errors import CorruptArtifact, LearnLoopError
 from learnloop.ledger import ArtifactRecord, Ledger, RunRecord
 from learnloop.ledger.erasing import Made
 from learnloop.ledger.journal import JournalEntry
-from learnloop.settings import Settings
-from learnloop.store import Store
 from messaging.broker import VARIABLE, broker_url
 from messaging.messages import ERASURE, RetrainRequest
 from messaging.publisher import Publisher
+from privacy.artifacts import ArtifactPlaces
 from privacy.receipts import Retraining
 from serving.registry import ERASED_TAG
 
 
 def mark_versions(
-    settings: Settings, store: Store, marked: Iterable[Made], erasure: JournalEntry
+    places: ArtifactPlaces, marked: Iterable[Made], erasure: JournalEntry
 ) -> list[str]:
     """Note beside every registered version that it was trained with somebody who was erased.
 
     Args:
-        settings: Names the registry.
-        store: Holds the documents of registrations.
+        places: Hold the documents of registrations.
         marked: What was made of the person's rows.
         erasure: The erasure, whose day is noted.
 
@@ -43,12 +41,12 @@ def mark_versions(
     Raises:
         LearnLoopError: MLflow did not take the note.
     """
-    registry, versions = open_registry(settings), []
+    registry, versions = open_registry(places.settings), []
     for one in marked:
         if one.artifact.type != RegisteredModel.reference() or one.location is None:
             continue
         try:
-            document = RegisteredModel.open(store.fetch(one.artifact.uri)).load()
+            document = RegisteredModel.open(places.store.fetch(places.uri(one))).load()
         except CorruptArtifact:
             continue
         name, version = document["name"], document["version"]

@@ -20,12 +20,10 @@ from feature_store.pushed import live_parts
 from feature_store.sources import PushSource
 from learnloop.garbage import collect_garbage
 from learnloop.ledger import open_ledger
-from learnloop.ledger.erasing import published_artifacts
 from learnloop.settings import Settings, project_root
-from learnloop.store import open_store
 from messaging.events.erasing import expire_events
 from messaging.events.parts import QUARANTINE
-from privacy.artifacts import TABLES
+from privacy.artifacts import open_artifacts
 from privacy.features import open_features
 from privacy.holds import held_people, holds
 from privacy.reading import (
@@ -37,7 +35,7 @@ from privacy.reading import (
     list_parts,
     read_groups,
 )
-from privacy.tables import rows_naming, which
+from privacy.tables import which
 from serving.prediction_log.erasing import expire_predictions
 
 if TYPE_CHECKING:
@@ -150,14 +148,8 @@ def _expire_artifacts(
 
 def _runs_of(settings: Settings, people: ListedPeople) -> set[str]:
     """The runs that made tables in which somebody is named, or that nobody can read."""
-    store = open_store(settings.store_location, str(settings.home_folder))
-    columns = learner_columns(settings)
-    return {
-        one.run_id
-        for one in published_artifacts(open_ledger(settings.ledger_url))
-        if one.artifact.type in TABLES
-        and rows_naming(store.fetch(one.artifact.uri), columns, people.has) != 0
-    }
+    places = open_artifacts(settings, open_ledger(settings.ledger_url))
+    return {one.run_id for one in places.published() if places.count_rows(one, people.has) != 0}
 
 
 def _is_old(

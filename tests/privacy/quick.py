@@ -30,19 +30,19 @@ def learn(
 
 
 @pipeline
-def quick(source: str, tell: bool = False) -> None:
+def quick(source: str, tell: bool = False, column: str = "learner") -> None:
     """Learn from a CSV file."""
-    examples = split(ingest(source=source, layout="csv").records, by="learner").examples
+    examples = split(ingest(source=source, layout="csv").records, by=column).examples
     learn(examples, tell=tell)
 
 
-def write_source(folder: Path, without: str = "") -> Path:
+def write_source(folder: Path, without: str = "", column: str = "learner") -> Path:
     """Write learners, of whom some have two rows."""
     names = [THEM, OTHER, *(f"learner-{number}" for number in range(100, 160))]
     lines = [f"{name},{40 + len(name) + n}\n" for n, name in enumerate([*names, THEM, OTHER])]
     kept = [line for line in lines if not line.startswith(f"{without},")]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "marks.csv").write_text("learner,mark\n" + "".join(kept))
+    (folder / "marks.csv").write_text(f"{column},mark\n" + "".join(kept))
     return folder / "marks.csv"
 
 
@@ -50,8 +50,8 @@ def run(settings: Settings, source: Path, *, tell: bool = False) -> Run:
     """Run it and see that it is done."""
     from learnloop.runner import run_pipeline
 
-    ended = run_pipeline(
-        quick, {"source": str(source), "tell": tell}, RunOptions(), settings=settings
-    )
+    column = source.read_text().partition(",")[0]
+    parameters = {"source": str(source), "tell": tell, "column": column}
+    ended = run_pipeline(quick, parameters, RunOptions(), settings=settings)
     assert ended.status == "done", ended.error
     return ended

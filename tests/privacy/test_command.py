@@ -40,7 +40,10 @@ def test_erase_tells_what_it_did_and_never_whom(
     assert code == 0 and THEM not in out
     assert lines[0] == "place\trows removed"
     assert "artifacts of quick/ingest, 1 execution\t2" in lines
-    assert f"next: learnloop run quick --set source={source} --set tell=false" in lines
+    assert (
+        f"next: learnloop run quick --set source={source} --set tell=false --set column=learner"
+        in lines
+    )
     assert lines[-1].startswith(f"Receipt: {settings.home_folder / 'erasures'}")
     code, out, _ = learnloop("erase", THEM, "--reason", "request 31", "--json")
     document = json.loads(out)

@@ -126,7 +126,7 @@ def test_killed_at_any_stage_it_is_done_again(
     assert [file.name for file in receipts.iterdir()] == [receipt.file.name]
     assert places_naming(project(settings), THEM) == []
     assert [one.command for one in receipt.retraining] == [
-        f"learnloop run quick --set source={source} --set tell=false"
+        f"learnloop run quick --set source={source} --set tell=false --set column=learner"
     ]
     again = mean_of(run(settings, source))
     assert again != first
@@ -253,6 +253,50 @@ def test_a_store_of_another_ledger_is_left_alone(
     assert places_naming(project(settings), THEM) == before
 
 
+def test_another_store_of_the_same_ledger_is_told(
+    settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(settings, source)
+    monkeypatch.setenv("LEARNLOOP_STORE", "elsewhere")
+    other = Settings()
+    run(other, source)
+    receipt = erase_learner(other, THEM, REASON)
+    assert receipt.left == (
+        f"artifacts in {settings.store_location}: another store: set LEARNLOOP_STORE, and erase"
+        " again",
+    )
+    assert places_naming(Path(other.store_location), THEM) == []
+    assert places_naming(Path(settings.store_location), THEM) != []
+    monkeypatch.delenv("LEARNLOOP_STORE")
+    erase_learner(settings, THEM, REASON)
+    assert places_naming(project(settings), THEM) == []
+
+
+def test_a_project_that_was_moved(
+    settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger knows artifacts by where they were; their files came along."""
+    run(settings, source)
+    moved = project(settings).with_name("moved")
+    project(settings).rename(moved)
+    monkeypatch.setenv("LEARNLOOP_PROJECT", str(moved))
+    assert erase_learner(Settings(), THEM, REASON).left == ()
+    assert places_naming(moved, THEM) == []
+
+
+def test_a_column_that_the_project_names(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_source(tmp_path / "pupils", column="pupil")
+    monkeypatch.setenv("LEARNLOOP_LEARNER_COLUMNS", '["pupil"]')
+    named = Settings()
+    run(named, source)
+    assert {one.rows for one in erase_learner(named, THEM, REASON).places} >= {2}
+    assert places_naming(project(settings), THEM) == []
+    run(named, source)
+    assert places_naming(project(settings), THEM) == [], "they do not come back"
+
+
 def test_artifacts_on_s3(
     settings: Settings, source: Path, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +328,7 @@ def test_retraining_is_asked_for_once(
             parse_request(body) for _, (_, _, body) in zip(range(2), answers, strict=False)
         )
     assert (first.pipeline, first.reason) == ("quick", "erasure")
-    assert first.parameters == {"source": str(source), "tell": False}
+    assert first.parameters == {"source": str(source), "tell": False, "column": "learner"}
     assert first.message_id == again.message_id, "the listener takes it once"
     assert [one.retraining[0].message_id for one in receipts] == [first.message_id] * 2
     assert THEM not in json.dumps(first.to_json())
