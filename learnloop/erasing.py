@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from learnloop.errors import CorruptArtifact, LearnLoopError
+from learnloop.errors import CorruptArtifact, LearnLoopError, UsageError
+from learnloop.holding import hold_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,8 @@ UNFINISHED = ".{}.erasing"
 
 
 HOUR = timedelta(hours=1)
+PATIENCE_SECONDS = 60.0
+"""How long to wait for somebody else who removes rows."""
 
 
 class FileChanged(LearnLoopError):
@@ -207,6 +210,45 @@ def _is_of(column: pa.ChunkedArray, owners: Collection[str]) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     return pc.is_in(column, pa.array(sorted(owners), column.type))
+
+
+@contextmanager
+def erasing_alone(folder: Path, lock: Path) -> Iterator[None]:
+    """Be the only one who removes rows from a folder, for the length of a ``with`` block.
+
+    What somebody left unfinished who was killed is removed first: it may have rows of anybody.
+
+    Args:
+        folder: The folder.
+        lock: A file in it, whose folder is there.
+
+    Raises:
+        UsageError: Somebody else is erasing.
+    """
+    with hold_file(lock, PATIENCE_SECONDS) as is_held:
+        if not is_held:
+            raise UsageError("Somebody else is erasing.", where=folder, next="do it again later")
+        for left in folder.rglob(UNFINISHED.format("*")):
+            left.unlink()
+        yield
+
+
+def check_moment(before: datetime) -> None:
+    """Refuse a moment that is not one.
+
+    Args:
+        before: The moment before which rows are too old.
+
+    Raises:
+        UsageError: It has no time zone.
+    """
+    if before.tzinfo is None:
+        raise UsageError(
+            "A moment without a time zone is not one moment.",
+            where="before",
+            expected="datetime(…, tzinfo=UTC)",
+            received=before.isoformat(),
+        )
 
 
 def sync_folder(folder: Path) -> None:

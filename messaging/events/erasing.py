@@ -19,12 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from learnloop.erasing import UNFINISHED, erase_owned, expire_hour, open_rows
+from learnloop.erasing import (
+    check_moment,
+    erase_owned,
+    erasing_alone,
+    expire_hour,
+    open_rows,
+)
 from learnloop.errors import UsageError
-from learnloop.holding import hold_file
 from learnloop.store.local import explain_disk_faults
 from messaging.events.master_keys import load_master_keys
-from messaging.events.parts import LOCK_SECONDS, QUARANTINE, WRITING, settle_partitions
+from messaging.events.parts import QUARANTINE, WRITING, settle_partitions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,13 +81,7 @@ def expire_events(folder: Path, before: datetime, held: Collection[str] = ()) ->
         LearnLoopError: A collector hangs, a part was replaced meanwhile, or the disk failed; call
             it again.
     """
-    if before.tzinfo is None:
-        raise UsageError(
-            "A moment without a time zone is not one moment.",
-            where="before",
-            expected="datetime(…, tzinfo=UTC)",
-            received=before.isoformat(),
-        )
+    check_moment(before)
     expired = 0
     with _alone(folder):
         for part in _parts(folder):
@@ -137,11 +136,11 @@ def _expire_quarantined(part: Path, before: datetime, held: _Names) -> int:
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[!_.]*/hour=*/[!_.]*.parquet"))
+    return sorted(folder.glob("*/hour=*/*.parquet"))
 
 
 def _quarantined(folder: Path) -> list[Path]:
-    return sorted((folder / QUARANTINE).glob("[!_.]*.parquet"))
+    return sorted((folder / QUARANTINE).glob("*.parquet"))
 
 
 @contextlib.contextmanager
@@ -152,12 +151,6 @@ def _alone(folder: Path) -> Iterator[None]:
         return
     with explain_disk_faults(folder):
         (folder / WRITING).mkdir(exist_ok=True)
-        with hold_file(folder / WRITING / LOCK, LOCK_SECONDS) as is_held:
-            if not is_held:
-                raise UsageError(
-                    "Somebody else is erasing.", where=folder, next="do it again later"
-                )
-            for left in folder.rglob(UNFINISHED.format("*")):  # of one who was killed
-                left.unlink()
+        with erasing_alone(folder, folder / WRITING / LOCK):
             settle_partitions(folder)
             yield

@@ -13,11 +13,9 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from learnloop.erasing import UNFINISHED, erase_owned, expire_hour
-from learnloop.errors import UsageError
-from learnloop.holding import hold_file
+from learnloop.erasing import check_moment, erase_owned, erasing_alone, expire_hour
 from learnloop.store.local import explain_disk_faults
-from serving.prediction_log.journal import LOCK_SECONDS, recover
+from serving.prediction_log.journal import recover
 from serving.prediction_log.reader import hour_of
 from serving.prediction_log.turns import begin_turn
 
@@ -63,13 +61,7 @@ def expire_predictions(
         LearnLoopError: A server does not write down its answers, a part was replaced meanwhile, or
             the disk failed; call it again.
     """
-    if before.tzinfo is None:
-        raise UsageError(
-            "A moment without a time zone is not one moment.",
-            where="before",
-            expected="datetime(…, tzinfo=UTC)",
-            received=before.isoformat(),
-        )
+    check_moment(before)
     expired = 0
     with _alone(folder) as parts:
         for part in parts:
@@ -89,11 +81,7 @@ def _alone(folder: Path) -> Iterator[list[Path]]:
     if not folder.is_dir():
         yield []
         return
-    with explain_disk_faults(folder), hold_file(folder / LOCK, LOCK_SECONDS) as is_held:
-        if not is_held:
-            raise UsageError("Somebody else is erasing.", where=folder, next="do it again later")
-        for left in folder.rglob(UNFINISHED.format("*")):  # of one who was killed
-            left.unlink()
+    with explain_disk_faults(folder), erasing_alone(folder, folder / LOCK):
         begin_turn(folder)
         recover(folder)
         yield sorted(folder.glob("model=*/date=*/hour=*/[!.]*.parquet"))

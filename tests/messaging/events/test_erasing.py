@@ -281,7 +281,7 @@ def test_a_write_that_has_read_the_key_is_waited_for(tmp_path: Path) -> None:
 
 def test_one_removes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collect(tmp_path, told(THEM))
-    monkeypatch.setattr("messaging.events.erasing.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("learnloop.erasing.PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(
         "messaging.events.erasing.settle_partitions", lambda folder: erase_events(folder, OTHER)
     )

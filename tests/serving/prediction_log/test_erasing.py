@@ -281,7 +281,7 @@ def test_a_turn_that_was_replaced_before_it_was_held(
 
 
 def test_one_removes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.prediction_log.erasing.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("learnloop.erasing.PATIENCE_SECONDS", 0.05)
     with hold_file(tmp_path / "erasing.lock", 0.0), pytest.raises(UsageError) as error:
         erase_predictions(tmp_path, ADAS)
     assert str(error.value) == (
