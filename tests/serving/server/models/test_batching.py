@@ -96,6 +96,38 @@ async def test_a_short_run_is_done_at_once_unless_others_wait() -> None:
 
 
 @asynchronous
+async def test_a_crowd_is_noticed_and_shares_its_runs_until_it_is_gone() -> None:
+    double, loop = Doubling(), asyncio.get_running_loop()
+    batcher = Batcher({"double": run_of(double, Cost(1e-6, 0.0))}, Limits(), loop)
+    inputs = {"x": np.float32([1])}
+
+    def lone() -> int:
+        """How many are answered at once before one has to wait."""
+        count = 0
+        while count < 1000 and batcher.answer_now("double", inputs, (), None, 3e-6) is not None:
+            count += 1
+        return count
+
+    async def wait_for(*others: int) -> None:
+        answered = [loop.create_future() for _ in others]
+        for future in answered:
+            batcher.submit("double", inputs, (), None, future.set_result)
+        await asyncio.gather(*answered)
+
+    assert lone() == 32
+    await wait_for(1)
+    assert lone() == 32
+    await wait_for(1, 2)
+    assert lone() == 0
+    assert batcher.answer_now("double", inputs, (), None, 30e-6), "waiting would cost far more"
+    await wait_for(1, 2, 3)
+    assert lone() == 0
+    await wait_for(1)
+    assert lone() == 32
+    assert double.asked == [1] * 32 + [1] + [1] * 32 + [2] + [1] + [3] + [1] + [1] * 32
+
+
+@asynchronous
 async def test_a_batch_has_a_largest_size_and_a_larger_request_runs_alone() -> None:
     double = Doubling()
     version = version_of(run_of(double), Limits(batch_rows=3))
