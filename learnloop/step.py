@@ -242,6 +242,10 @@ class _Execution:
     def _why_stale(self, earlier: ExecutionRecord, records: list[ArtifactRecord]) -> str:
         """Verify bytes and outside effects of an earlier execution; "" if they hold."""
         location = earlier.location or ""
+        given = {record.output for record in records}
+        for name, port in self.component.outputs.items():
+            if not port.optional and name not in given:
+                return f"Its output '{name}' is no longer on record."
         for record in records:
             if record.uri != self.store.uri(location, record.output):
                 return f"It lies in another store: {record.uri}"

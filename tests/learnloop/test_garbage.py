@@ -274,3 +274,15 @@ def start(ledger: Ledger, run_id: str, runner: str = "local") -> None:
         git_commit="",
         cause="a test",
     )
+
+
+def test_what_is_forgotten_while_it_is_about_to_be_reused_is_made_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two questions of a step to the ledger, the record of its outputs went."""
+    run(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "outputs", lambda ledger, execution_id: [])
+        again = run(settings)
+    assert again.status == "done"
+    assert {result.status for result in again.results.values()} == {"done"}
