@@ -87,6 +87,7 @@ setup(
             "serving = serving.command:serving_commands",
             "simulate = simulator.command:simulate_command",
         ],
+        "learnloop.kept_runs": ["holds = privacy.retention:runs_of_held_people"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -96,9 +96,10 @@ def _erase_from_source(place: str, source: Source, keys: list[Field], learner: s
     erased = 0
     if isinstance(source, PushSource):
         parts = pushed_parts(source)
-        for key in {key.name: key for key in keys}.values():
+        named = {name: key for key in keys for name in (key.name, *key.formerly)}
+        for name, key in named.items():
             value = learner if key.dtype is FeatureType.STRING else int(learner)
-            erased += parts.remove(key.name, partial(_has, name=key.name, value=value))
+            erased += parts.remove(name, partial(_has, name=name, value=value))
     try:
         files = list_files(stored)
     except UsageError as fault:

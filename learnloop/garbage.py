@@ -8,8 +8,8 @@ listed before both, so that what a run publishes meanwhile is not in question.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import shutil
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -47,16 +47,17 @@ def collect_garbage(
     keep_days: float,
     keep_runs: int,
     dry_run: bool,
-    kept: Collection[str] = (),
 ) -> Collected:
     """Remove old runs and artifacts that no kept run needs.
+
+    Other packages name runs that must stay, however old: functions of the settings that give their
+    ids, by the entry point ``learnloop.kept_runs``.
 
     Args:
         settings: Where things are.
         keep_days: Runs younger than this are kept.
         keep_runs: So many last runs of each pipeline are kept.
         dry_run: Whether to change nothing.
-        kept: Ids of runs that are kept too, however old.
 
     Returns:
         What was, or would be, removed.
@@ -69,6 +70,7 @@ def collect_garbage(
     store = open_store(settings.store_location, str(settings.home_folder))
     young = datetime.now(UTC) - timedelta(days=keep_days)
     last = _last_runs(ledger, keep_runs)
+    kept = _kept_runs(settings)
     published = {one.rpartition("/")[2]: one for one in store.executions()}
     if published and not published.keys() & ledger.execution_ids():
         raise UsageError(
@@ -97,6 +99,11 @@ def collect_garbage(
             shutil.rmtree(log_folder(settings, run_id), ignore_errors=True)
             report_file(settings, run_id).unlink(missing_ok=True)
     return Collected(len(forgotten), len(unneeded), freed)
+
+
+def _kept_runs(settings: Settings) -> set[str]:
+    points = importlib.metadata.entry_points(group="learnloop.kept_runs")
+    return {run_id for point in points for run_id in point.load()(settings)}
 
 
 def _last_runs(ledger: Ledger, count: int) -> set[str]:

@@ -76,7 +76,7 @@ def enforce_retention(settings: Settings, *, dry_run: bool = False) -> list[Reta
         "events": partial(_expire_events, settings, people, dry_run),
         "predictions": partial(_expire_predictions, settings, dry_run),
         "features": partial(_expire_features, settings, people, dry_run),
-        "artifacts": partial(_expire_artifacts, settings, people, dry_run),
+        "artifacts": partial(_expire_artifacts, settings, dry_run),
     }
     now = datetime.now(UTC)
     done = []
@@ -137,17 +137,23 @@ def _expire_features(
     return removed
 
 
-def _expire_artifacts(
-    settings: Settings, people: ListedPeople | None, dry_run: bool, before: datetime
-) -> int:
+def _expire_artifacts(settings: Settings, dry_run: bool, before: datetime) -> int:
     days = (datetime.now(UTC) - before) / timedelta(days=1)
-    kept = _runs_of(settings, people) if people else ()
-    done = collect_garbage(settings, keep_days=days, keep_runs=0, dry_run=dry_run, kept=kept)
-    return done.runs
+    return collect_garbage(settings, keep_days=days, keep_runs=0, dry_run=dry_run).runs
 
 
-def _runs_of(settings: Settings, people: ListedPeople) -> set[str]:
-    """The runs that made tables in which somebody is named, or that nobody can read."""
+def runs_of_held_people(settings: Settings) -> set[str]:
+    """Find the runs that no garbage collection may take.
+
+    Args:
+        settings: Where things are.
+
+    Returns:
+        Ids of runs that made tables in which somebody who is held is named, or nobody can read.
+    """
+    people = held_people(settings)
+    if people is None:
+        return set()
     places = open_artifacts(settings, open_ledger(settings.ledger_url))
     return {one.run_id for one in places.published() if places.count_rows(one, people.has) != 0}
 

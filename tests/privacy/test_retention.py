@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from feature_store.pushed import live_parts
 from feature_store.store import FeatureStore
 from learnloop.errors import UsageError
+from learnloop.garbage import collect_garbage
 from learnloop.ledger import open_ledger
 from learnloop.ledger.tables import runs
 from learnloop.settings import Retention, Settings, load_settings
@@ -105,6 +106,8 @@ def test_who_is_held_stays_until_they_are_released(kept: Settings) -> None:
     for name in (THEM, NUMBERS[THEM]):
         hold_person(ledger, open_person(name), "case 17")
     assert [one.reason for one in holds(ledger)] == ["case 17"] * 2
+    collected = collect_garbage(kept, keep_days=0, keep_runs=0, dry_run=True)
+    assert collected.runs == 1, "no collection of garbage takes what is held"
     half = {what: count // 2 for what, count in ALL.items()}
     assert removed(enforce_retention(kept, dry_run=True)) == half
     assert removed(enforce_retention(kept)) == half

@@ -21,6 +21,7 @@ from feature_store.materialise import materialize_incremental
 from feature_store.offline.reading import SourceChanged
 from feature_store.online.store import MaterializationConflict
 from feature_store.pseudonyms import load_keyring
+from feature_store.push import pushed_parts
 from feature_store.sources import EventSource, ParquetSource, PushSource
 from feature_store.store import FeatureStore
 from learnloop.erasing import ErasableRows
@@ -49,7 +50,7 @@ logins = FeatureView(
 )
 answers = FeatureView(
     "answers",
-    (Entity("pair", (Field("skill", T.STRING), Field("learner", T.STRING))),),
+    (Entity("pair", (Field("skill", T.STRING), *learner.join_keys)),),
     (Field("note", T.STRING),),
     PushSource("answer_stream", ParquetSource("answers_kept", "data/answers", "at")),
 )
@@ -265,6 +266,15 @@ def test_what_is_not_reached_is_told(local: FeatureStore) -> None:
         "source far": (0, "s3://bucket/far/ is on S3: erase there, and earlier versions"),
         "source gone": (0, f"there is nothing at {project_root() / 'data/gone'}"),
     }, "a number that is no number of anybody's is not looked for"
+
+
+def test_pushed_rows_of_before_the_key_was_renamed(local: FeatureStore) -> None:
+    source = answers.source
+    assert isinstance(source, PushSource)
+    rows = pa.table({"student": [THEM, OTHER], "at": pa.array([NOW] * 2, MOMENT)})
+    pushed_parts(source).append(rows, [b"1", b"2"])
+    assert {one.place: one.rows for one in erase(local)}["source answer_stream"] == 3
+    assert files_with(THEM) == []
 
 
 def test_rows_of_one_person_of_many_by_number(settings: Settings) -> None:
