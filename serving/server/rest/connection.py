@@ -137,17 +137,20 @@ class Connection(asyncio.Protocol):
             self._go_on(self._transport)
 
     @property
+    def is_asked(self) -> bool:
+        """Whether a request is being answered."""
+        return self._asked is not None
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing of a request is here."""
         return self._asked is None and self._head is None and not self._buffer
 
     def end_unasked(self) -> None:
         """End a connection that has no whole request: the server is stopping."""
-        if self._asked is not None:
-            return
         if self.is_idle:
             self.close()
-        else:
+        elif not self.is_asked:
             self._end(503)
 
     def expire(self) -> None:

@@ -113,6 +113,6 @@ class RestServer:
         for connection in list(self._connections):
             if connection.deadline < now:
                 connection.expire()
-            elif connection.deadline == math.inf and connection.is_idle:
+            elif connection.deadline == math.inf and not connection.is_asked:
                 connection.deadline = now + self.limits.idle_seconds
         self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)

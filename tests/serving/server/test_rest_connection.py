@@ -280,6 +280,21 @@ def test_does_not_wait_for_a_client_that_reads_no_answer(strict_server: Threaded
                 assert sent < 100_000, "nobody reads, and all of it was taken"
 
 
+def test_a_client_that_reads_late_has_no_more_time_for_its_next_body() -> None:
+    """Half a body that waited behind answers which nobody read expires like any other."""
+    limits = RestLimits(idle_seconds=0.2, write_seconds=600)
+    with (
+        serving(ServerOptions(rest_port=0, grpc_port=0, rest_limits=limits)) as server,
+        connected(server) as client,
+    ):
+        client.sendall(REQUEST[:-1])
+        eventually(lambda: server.do(lambda: any(not c.is_idle for c in connections_of(server))))
+        (connection,) = connections_of(server)
+        server.do(connection.pause_writing)
+        server.do(connection.resume_writing)
+        assert read_to_end(client).startswith(b"HTTP/1.1 408 ")
+
+
 def test_refuses_more_connections_than_its_limit(strict_server: ThreadedServer) -> None:
     with contextlib.ExitStack() as stack:
         eventually(lambda: strict_server.do(strict_server.server.metrics.connections) == 0)
