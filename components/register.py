@@ -15,7 +15,7 @@ from learnloop.artifacts import Artifact, Blessing, Evaluation, Examples, Model,
 from learnloop.component import Context, Input, Output, Resources, component
 from learnloop.errors import GateRefused
 from learnloop.settings import Settings
-from serving.registry import CHALLENGER, DIGEST_TAG, RUN_TAG
+from serving.registry import CHALLENGER, DIGEST_TAG, ERASED_TAG, RUN_TAG
 
 EXAMPLE_ROWS = 3
 
@@ -80,6 +80,8 @@ def register(
         card = _card(name, model, evaluation, examples, digest, context)
         found = registry.register(name, model.path, digest, card)
     version, run_id = found
+    # Who was erased since is not in this run's rows. If the model is the same, it is without them.
+    registry.untag_version(name, version, ERASED_TAG)
     registry.set_alias(name, CHALLENGER, version)
     registered.write(
         {

@@ -158,6 +158,17 @@ class Aliases:
             ) from fault
         return True
 
+    def untag_version(self, name: str, version: str, tag: str) -> None:
+        """Take back a fact that was noted beside a version, if it was.
+
+        Args:
+            name: The registered model.
+            version: The version.
+            tag: The tag's name.
+        """
+        if self.version_tag(name, version, tag) is not None:
+            self.client().delete_model_version_tag(name, version, tag)
+
     @property
     def is_database(self) -> bool:
         """Whether MLflow keeps the registry in a database that can be asked by SQL."""

@@ -23,7 +23,7 @@ from learnloop.errors import GateRefused, LearnLoopError, UsageError
 from learnloop.runner import Run, RunOptions
 from learnloop.settings import Settings
 from serving.publish import MANIFEST, Publication, publish_version, why_not_as_published
-from serving.registry import CHALLENGER, CHAMPION
+from serving.registry import CHALLENGER, CHAMPION, ERASED_TAG
 from tests.components.small import small, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -171,8 +171,12 @@ def test_a_moved_alias_is_noticed(run: Run, settings: Settings) -> None:
 
     client = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
     client.delete_registered_model_alias("small", CHALLENGER)
+    registry = open_registry(settings)
+    assert registry.tag_version("small", "1", ERASED_TAG, "2026-03-02")
+    assert not registry.tag_version("small", "99", ERASED_TAG, "2026-03-02")
     again = small.run_in(settings, source=run.graph.parameters["source"])
     assert statuses(again)["register"] == "done"
+    assert registry.version_tag("small", "1", ERASED_TAG) is None, "made again without them"
     assert statuses(again)["train"] == "cached"
     assert again.artifacts["registered"].load()["version"] == "1"
     assert open_registry(settings).alias_version("small", CHALLENGER) == "1"
@@ -232,7 +236,7 @@ def test_a_refused_model_is_not_registered(run: Run, settings: Settings) -> None
     )
 
 
-def test_the_warm_up_requests_are_real_rows(run: Run) -> None:
+def test_the_warm_up_requests_are_rows(run: Run) -> None:
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
