@@ -145,15 +145,15 @@ class Servable(Protocol):
         deadline: float | None,
         seconds: float,
     ) -> Tensors | ServingError | None:
-        """Answer one request before returning, if nothing is queued and the run is short.
+        """Answer one request before returning, if it has not to wait and nothing is queued.
 
         Args:
             signature: As ``run`` takes it.
             inputs: As ``run`` takes them.
             outputs: As ``run`` takes them.
             deadline: As ``run`` takes it; None for no deadline.
-            seconds: What waiting for others to share a run would cost the caller: a run that is
-                expected to take as long is not done here.
+            seconds: What waiting for others costs a caller in a crowd: a run that is expected to
+                take as long is shared there. Alone, any short run is done here.
 
         Returns:
             Arrays by alias of the output, or why the run gave none; None where the request is to be

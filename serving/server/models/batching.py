@@ -1,9 +1,9 @@
 """Continuous batching without a timer.
 
 What is queued when the runner is free goes as one batch, so a lone request never waits and a
-crowd shares a run. A request whose run costs less than waiting for others runs at once; now and
-then one waits nevertheless, to see whether there is a crowd by now. A batch that is cheap by
-measured cost runs in the event loop, at the end of the iteration in which it arrived: handing it to
+crowd shares a run. While requests come one by one, each that is cheap runs at once; now and then
+one waits nevertheless, to see whether there is a crowd by now. A batch that is cheap by measured
+cost runs in the event loop, at the end of the iteration in which it arrived: handing it to
 a thread would cost more than running it. A dear one runs in the version's own thread while the loop
 takes in the next, and while it runs an alarm tells whoever's deadline passes, in the queue or in
 the run itself, whose answer is then dropped.
@@ -26,13 +26,8 @@ from serving.server.models.runtime import Function
 from serving.server.tensors import Array
 
 INLINE_SECONDS = 0.001
-"""A batch that is expected to take less runs in the event loop."""
-
-_LONE_REQUESTS = 32
-"""After so many requests that were answered at once, one waits, to see whether others come."""
-
-_CROWD_SHARE = 0.1
-"""How much of what waiting costs is left for each of a crowd: it shares a turn of the loop."""
+"""A batch that is expected to take less runs in the event loop; and so long may lone requests run
+until one waits to see whether there are others."""
 
 _ALARM_SECONDS = 0.005
 """Deadlines are looked at no more often, however many there are."""
@@ -139,7 +134,7 @@ class Batcher:
         self._rows = 0
         self._is_scheduled = False
         self._is_closed = False
-        self._lone_left = _LONE_REQUESTS
+        self._lone_seconds = INLINE_SECONDS
         self._thread: ThreadPoolExecutor | None = None
         self._in_thread: list[_Request] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -155,15 +150,14 @@ class Batcher:
     ) -> Tensors | ServingError | None:
         """Answer a lone request (:meth:`serving.server.contract.Servable.answer_now`)."""
         run = self._runs.get(signature)
-        if not self._lone_left:
-            seconds *= _CROWD_SHARE
-        if run is None or self._is_scheduled or self._is_closed or run.cost.fixed >= seconds:
+        longest = max(seconds, self._lone_seconds)
+        if run is None or self._is_scheduled or self._is_closed or run.cost.fixed >= longest:
             return None
         values, rows, _ = run.plan.arrange(inputs)
-        if run.cost.of(rows) >= seconds or (deadline is not None and deadline <= self._loop.time()):
+        cost = run.cost.of(rows)
+        if cost >= longest or (deadline is not None and deadline <= self._loop.time()):
             return None
-        if self._lone_left:
-            self._lone_left -= 1
+        self._lone_seconds -= cost
         return _run_alone(run, values, rows, run.plan.choose(outputs))
 
     def submit(
@@ -231,7 +225,7 @@ class Batcher:
         else:
             self._requests -= 1
             self._rows -= 1
-        self._lone_left = _LONE_REQUESTS if len(requests) < 2 else 0
+        self._lone_seconds = INLINE_SECONDS if len(requests) < 2 else 0.0
         rows = sum([request.rows for request in requests])
         if not requests or run.cost.of(rows) < INLINE_SECONDS:
             self._answer(requests, _run(run, requests))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -68,19 +69,19 @@ async def test_all_that_is_queued_goes_as_one_batch() -> None:
 @asynchronous
 async def test_a_short_run_is_done_at_once_unless_others_wait() -> None:
     double, loop = Doubling(), asyncio.get_running_loop()
-    batcher = Batcher({"double": run_of(double, Cost(1e-6, 1e-6))}, Limits(), loop)
+    cost = Cost(INLINE_SECONDS / 10, INLINE_SECONDS / 2)
+    batcher = Batcher({"double": run_of(double, cost)}, Limits(), loop)
 
-    def now(*numbers: float, seconds: float = 3e-6, deadline: float | None = None) -> Any:
+    def now(*numbers: float, deadline: float | None = None) -> Any:
         inputs = {"x": np.float32(numbers)}
-        answer = batcher.answer_now("double", inputs, ("y",), deadline, seconds)
+        answer = batcher.answer_now("double", inputs, ("y",), deadline, 0.0)
         return answer["y"].tolist() if isinstance(answer, dict) else answer
 
     assert now(1, 2, deadline=loop.time() + 600) == [2, 4]
     refusal = now(-1)
     assert (refusal.code, refusal.message) == (Code.INVALID_ARGUMENT, "A number is negative.")
     double.asked.clear()
-    assert now(1, 2, 3) is None, "with three rows it is expected to take as long"
-    assert now(1, seconds=1e-6) is None
+    assert now(1, 2, 3) is None, "that is a long one"
     assert now(1, deadline=loop.time()) is None, "it expires in the queue"
     assert batcher.answer_now("other", {}, (), None, 1.0) is None, "the queue says why"
     with pytest.raises(ServingError):
@@ -98,15 +99,14 @@ async def test_a_short_run_is_done_at_once_unless_others_wait() -> None:
 @asynchronous
 async def test_a_crowd_is_noticed_and_shares_its_runs_until_it_is_gone() -> None:
     double, loop = Doubling(), asyncio.get_running_loop()
-    batcher = Batcher({"double": run_of(double, Cost(1e-6, 0.0))}, Limits(), loop)
+    cost = INLINE_SECONDS / 32
+    batcher = Batcher({"double": run_of(double, Cost(cost, 0.0))}, Limits(), loop)
     inputs = {"x": np.float32([1])}
 
-    def lone() -> int:
-        """How many are answered at once before one has to wait."""
-        count = 0
-        while count < 1000 and batcher.answer_now("double", inputs, (), None, 3e-6) is not None:
-            count += 1
-        return count
+    def lone(waiting: float = 0.0) -> int:
+        """How many are answered at once before one has to wait; at most a hundred."""
+        answers = (batcher.answer_now("double", inputs, (), None, waiting) for _ in range(100))
+        return sum(1 for _ in itertools.takewhile(lambda answer: answer is not None, answers))
 
     async def wait_for(*others: int) -> None:
         answered = [loop.create_future() for _ in others]
@@ -114,17 +114,17 @@ async def test_a_crowd_is_noticed_and_shares_its_runs_until_it_is_gone() -> None
             batcher.submit("double", inputs, (), None, future.set_result)
         await asyncio.gather(*answered)
 
-    assert lone() == 32
+    assert lone() == 31
     await wait_for(1)
-    assert lone() == 32
+    assert lone() == 31
     await wait_for(1, 2)
     assert lone() == 0
-    assert batcher.answer_now("double", inputs, (), None, 30e-6), "waiting would cost far more"
+    assert lone(waiting=2 * cost) == 100, "to wait would cost them more"
     await wait_for(1, 2, 3)
     assert lone() == 0
     await wait_for(1)
-    assert lone() == 32
-    assert double.asked == [1] * 32 + [1] + [1] * 32 + [2] + [1] + [3] + [1] + [1] * 32
+    assert lone() == 31
+    assert double.asked == [1] * 31 + [1] + [1] * 31 + [2] + [1] * 100 + [3] + [1] + [1] * 31
 
 
 @asynchronous
