@@ -93,6 +93,25 @@ def status(
         print(f"{version} was trained with a person who was erased on {day}.")
 
 
+@serving_commands.command("route")
+def route(
+    name: Name,
+    gateway: Annotated[str, typer.Option(help="The Gateway that it is attached to.")] = "learnloop",
+    service: Annotated[
+        str, typer.Option(help="What the Services are called, before -stable and -canary.")
+    ] = "learnloop-serving",
+) -> None:
+    """Print the Kubernetes HTTPRoute that weighs stable and canary as the rollout does now.
+
+    For example:
+
+        learnloop serving route learner_outcome | kubectl apply -f -
+    """
+    from serving.gateway import weighted_route
+
+    print_json(weighted_route(name, _mover().place.read().model(name), gateway, service))
+
+
 @serving_commands.command("canary")
 def canary(
     name: Name,

@@ -1,7 +1,9 @@
 """The files that TensorFlow Serving, and the embedded server, are started with.
 
 ``models.config`` (``ModelServerConfig``) is made anew at every move and read again by running
-servers; ``batching.config`` (``BatchingParameters``) and ``monitoring.config``
+servers. So are ``models.stable.config`` and ``models.canary.config``, for servers that have one
+version of each model: a gateway in front of them may weigh callers who name no label.
+``batching.config`` (``BatchingParameters``) and ``monitoring.config``
 (``MonitoringConfig``) are read once, when a server starts, and an operator's own are left alone.
 The text format of protocol buffers is written by hand because its library takes longer to import
 than a move may take; tests parse every file with the real messages.
@@ -10,10 +12,15 @@ than a move may take; tests parse every file with the real messages.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from serving.state import Rollout
+from serving.state import CANARY, STABLE, Rollout, Told
 
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
+TRACKS = {STABLE: "models.stable.config", CANARY: "models.canary.config"}
+"""By label, the configuration of servers that have the label's version alone."""
+
 ROLLOUT = "rollout.json"
 
 GENERATED = f"# Made from {ROLLOUT} at every move; change it with: learnloop serving\n"
@@ -35,22 +42,35 @@ prometheus_config {
 """
 
 
-def models_config(rollout: Rollout, base: str) -> str:
-    """Write what servers are told now as a ``ModelServerConfig`` in text format.
+def models_configs(rollout: Rollout, base: str) -> Mapping[str, str]:
+    """Write what servers are told now as ``ModelServerConfig`` in text format.
 
     Args:
         rollout: The document.
         base: The base folder as the server sees it.
 
     Returns:
-        The text; equal for equal documents.
+        The text by file; equal for equal documents.
     """
+    texts = {MODELS: _models_config(rollout, base, lambda told: told)}
+    for label, file in TRACKS.items():
+        texts[file] = _models_config(rollout, base, partial(_alone, label))
+    return texts
+
+
+def _alone(label: str, told: Told) -> Told:
+    """The version of one label, without labels: it may be told before it is loaded."""
+    return Told((told.labels[label],) if label in told.labels else told.versions[-1:])
+
+
+def _models_config(rollout: Rollout, base: str, chosen: Callable[[Told], Told]) -> str:
     configs = []
     for name, model in sorted(rollout.models.items()):
-        versions = "".join(f"\n        versions: {version}" for version in model.told.versions)
+        told = chosen(model.told)
+        versions = "".join(f"\n        versions: {version}" for version in told.versions)
         labels = "".join(
             f"\n    version_labels {{ key: {json.dumps(label)} value: {version} }}"
-            for label, version in sorted(model.told.labels.items())
+            for label, version in sorted(told.labels.items())
         )
         configs.append(
             f"""\

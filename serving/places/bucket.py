@@ -33,11 +33,10 @@ from learnloop.store.local import explain_disk_faults
 from serving.configs import (
     BATCHING,
     BATCHING_TEXT,
-    MODELS,
     MONITORING,
     MONITORING_TEXT,
     ROLLOUT,
-    models_config,
+    models_configs,
 )
 from serving.publish import MANIFEST, Publication, PublishedVersion, difference, version_is_taken
 from serving.state import Rollout
@@ -152,8 +151,8 @@ class BucketPlace:
 
     def is_current(self) -> bool:
         """See :class:`serving.places.Place`."""
-        text = models_config(self.read(), self.mount)
-        return self._get(self._key(MODELS)) == text.encode()
+        texts = models_configs(self.read(), self.mount)
+        return all(self._get(self._key(name)) == text.encode() for name, text in texts.items())
 
     def _read(self) -> tuple[Rollout, str]:
         """Give the document and its ETag; an empty one and "" where there is none."""
@@ -186,8 +185,8 @@ class BucketPlace:
         with explain_faults(self.location):
             while True:
                 rollout, tag = self._read()
-                text = models_config(rollout, self.mount)
-                self._put(self._key(MODELS), text.encode())
+                for name, text in models_configs(rollout, self.mount).items():
+                    self._put(self._key(name), text.encode())
                 if self._read()[1] == tag:
                     break
             for name, start in ((BATCHING, BATCHING_TEXT), (MONITORING, MONITORING_TEXT)):

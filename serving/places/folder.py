@@ -21,11 +21,10 @@ from serving import publish
 from serving.configs import (
     BATCHING,
     BATCHING_TEXT,
-    MODELS,
     MONITORING,
     MONITORING_TEXT,
     ROLLOUT,
-    models_config,
+    models_configs,
 )
 from serving.publish import INCOMING, MANIFEST, Publication, PublishedVersion
 from serving.state import Rollout
@@ -97,8 +96,9 @@ class FolderPlace:
             after = change(before)
             if after != before:
                 self._write(ROLLOUT, after.to_json())
-            if not self._is_current(after):
-                self._write(MODELS, models_config(after, self.mount))
+            for name, text in models_configs(after, self.mount).items():
+                if not self._has(name, text):
+                    self._write(name, text)
             for name, text in ((BATCHING, BATCHING_TEXT), (MONITORING, MONITORING_TEXT)):
                 if not (self.folder / name).exists():
                     self._write(name, text)
@@ -106,11 +106,12 @@ class FolderPlace:
 
     def is_current(self) -> bool:
         """See :class:`serving.places.Place`."""
-        return self._is_current(self.read())
+        texts = models_configs(self.read(), self.mount)
+        return all(self._has(name, text) for name, text in texts.items())
 
-    def _is_current(self, rollout: Rollout) -> bool:
-        path = self.folder / MODELS
-        return path.is_file() and path.read_text() == models_config(rollout, self.mount)
+    def _has(self, name: str, text: str) -> bool:
+        path = self.folder / name
+        return path.is_file() and path.read_text() == text
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

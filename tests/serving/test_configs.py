@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf import text_format
 
-from serving.configs import BATCHING_TEXT, MONITORING_TEXT, models_config
+from serving.configs import BATCHING_TEXT, MODELS, MONITORING_TEXT, TRACKS, models_configs
 from serving.state import ModelRollout, Rollout, Told
 from tests.serving.configuration_messages import batching_parameters, monitoring_config
 
@@ -24,7 +24,7 @@ def test_servers_are_told_versions_and_labels() -> None:
             ),
         }
     )
-    config = parse(models_config(rollout, "/models/")).model_config_list.config
+    config = parse(models_configs(rollout, "/models/")[MODELS]).model_config_list.config
     assert [(one.name, one.base_path, one.model_platform) for one in config] == [
         ("dense", "/models/dense", "tensorflow"),
         ("lstm", "/models/lstm", "tensorflow"),
@@ -35,15 +35,26 @@ def test_servers_are_told_versions_and_labels() -> None:
     assert dict(config[1].version_labels) == {"stable": 7, "canary": 7}
 
 
+def test_a_track_has_the_version_of_its_label_alone() -> None:
+    told = Told((4, 5, 6), {"stable": 5, "canary": 6})
+    rollout = Rollout({"dense": ModelRollout(stable=5, canary=6, told=told)})
+    texts = models_configs(rollout, "/models")
+    for label, version in told.labels.items():
+        (config,) = parse(texts[TRACKS[label]]).model_config_list.config
+        assert (config.name, config.base_path) == ("dense", "/models/dense")
+        assert list(config.model_version_policy.specific.versions) == [version]
+        assert dict(config.version_labels) == {}
+
+
 def test_a_path_may_hold_whatever_paths_hold() -> None:
     rollout = Rollout({"m": ModelRollout(stable=1).tell(0.0)})
     base = 's3://bucket/a "b" \\ c'
-    (config,) = parse(models_config(rollout, base)).model_config_list.config
+    (config,) = parse(models_configs(rollout, base)[MODELS]).model_config_list.config
     assert config.base_path == f"{base}/m"
 
 
 def test_no_model_is_an_empty_list() -> None:
-    config = parse(models_config(Rollout(), "/models"))
+    config = parse(models_configs(Rollout(), "/models")[MODELS])
     assert config.WhichOneof("config") == "model_config_list"
     assert len(config.model_config_list.config) == 0
 

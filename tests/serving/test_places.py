@@ -17,7 +17,7 @@ import pytest
 
 from learnloop.errors import LearnLoopError, UsageError
 from learnloop.settings import Settings
-from serving.configs import BATCHING, MODELS, MONITORING, ROLLOUT, models_config
+from serving.configs import BATCHING, MODELS, MONITORING, ROLLOUT, TRACKS, models_configs
 from serving.places import Place, open_place
 from serving.places.folder import FolderPlace
 from serving.publish import MANIFEST, Publication
@@ -141,7 +141,8 @@ def test_files_are_made_from_the_document(place: Place) -> None:
     assert place.read() == after
     assert json.loads(read_file(place, ROLLOUT))["models"]["dense"]["stable"] == 3
     mount = place.mount  # type: ignore[attr-defined]
-    assert read_file(place, MODELS) == models_config(after, mount)
+    for name, text in models_configs(after, mount).items():
+        assert read_file(place, name) == text
     assert place.is_current()
     assert "max_batch_size" in read_file(place, BATCHING)
     assert "prometheus_config" in read_file(place, MONITORING)
@@ -149,11 +150,13 @@ def test_files_are_made_from_the_document(place: Place) -> None:
 
 def test_what_an_operator_changed_stays_except_what_is_generated(place: Place) -> None:
     place.change(with_stable("dense", 3))
-    for name in (MODELS, BATCHING, MONITORING):
+    for name in (BATCHING, MONITORING):
         damage(place, name)
-    assert not place.is_current()
-    place.change(lambda rollout: rollout)
-    assert place.is_current()
+    for name in (MODELS, *TRACKS.values()):
+        damage(place, name)
+        assert not place.is_current()
+        place.change(lambda rollout: rollout)
+        assert place.is_current()
     assert read_file(place, BATCHING) == read_file(place, MONITORING) == "damaged"
 
 
@@ -211,7 +214,7 @@ def test_readers_never_see_half_a_file(settings: Settings) -> None:
     assert texts
     assert all(text.startswith("# Made from") and text.endswith("}\n}\n") for text in texts)
     left = {path.name for path in folder.iterdir()}
-    assert left == {ROLLOUT, MODELS, BATCHING, MONITORING, ".rollout.lock"}
+    assert left == {ROLLOUT, MODELS, *TRACKS.values(), BATCHING, MONITORING, ".rollout.lock"}
 
 
 def test_a_removal_is_a_rename_first(
