@@ -194,7 +194,8 @@ class RedisStore:
         names = [_key(view) for view, _ in wanted]
         keys = list(names)
         for name, (_, wanted_keys) in zip(names, wanted, strict=True):
-            keys += [b"%b:rows:%b" % (name, key) for key in wanted_keys]
+            below = name + b":rows:"
+            keys += [below + key for key in wanted_keys]
         found = self._values(keys)
         states = found[: len(names)]
         tops = [self._top(view, state) for (view, _), state in zip(wanted, states, strict=True)]

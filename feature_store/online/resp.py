@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from learnloop.errors import LearnLoopError
 
 DEFAULT_PORT = 6379
+FEWEST_ALIKE = 4
+"""So many values of one length are taken at once."""
 
 
 class RedisRefused(LearnLoopError):
@@ -63,32 +65,47 @@ class ReadingConnection:
         self._send([b"MGET", *keys])
         self._head(b"*")
         values: list[bytes | None] = []
-        head, length = b"", 0
-        for _ in keys:
-            # Rows of one view mostly have one length: then the line before it need not be read.
-            if not head or not self._received.startswith(head, self._at):
-                head, length = self._head(b"$")
-                if length < 0:
-                    values.append(None)
-                    head = b""
-                    continue
-            else:
-                self._at += len(head)
-            end = self._at + length
-            while len(self._received) < end + 2:
+        while len(values) < len(keys):
+            head, length = self._head(b"$")
+            if length < 0:
+                values.append(None)
+                continue
+            while len(self._received) < self._at + length + 2:
                 self._receive()
-                end = self._at + length
-            values.append(self._received[self._at : end])
-            self._at = end + 2
+            values.append(self._received[self._at : self._at + length])
+            self._at += length + 2
+            values += self._alike(head, length, len(keys) - len(values))
         return values
+
+    def _alike(self, head: bytes, length: int, most: int) -> list[bytes]:
+        """Take the values that follow, are there and have this length, as rows of a view mostly do.
+
+        The lines before them need not be read one by one.
+        """
+        step = len(head) + length + 2
+        count = min(most, (len(self._received) - self._at) // step)
+        block = self._received[self._at : self._at + count * step]
+        if count < FEWEST_ALIKE or block[::step] != b"$" * count:
+            return []
+        first = len(head)
+        if any(block[at : at + first] != head for at in range(0, len(block), step)):
+            return []
+        self._at += len(block)
+        return [block[at + first : at + first + length] for at in range(0, len(block), step)]
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
 
     def _send(self, words: Sequence[bytes]) -> None:
-        body = b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
-        self._socket.sendall(b"*%d\r\n%b" % (len(words), body))
+        parts = [b"*%d\r\n" % len(words)]
+        length, head = -1, b""
+        for word in words:
+            if len(word) != length:
+                length = len(word)
+                head = b"$%d\r\n" % length
+            parts += (head, word, b"\r\n")
+        self._socket.sendall(b"".join(parts))
 
     def _expect_ok(self, words: Sequence[bytes]) -> None:
         self._send(words)
