@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers: TypeAlias = NDArray[np.int64]
-EARLIEST = np.iinfo(np.int64).min
+EARLIEST, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 NOBODY = -1
 
 
@@ -55,9 +55,35 @@ class Moments:
         counts = np.bincount(self._code, minlength=keys)
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._most = int(counts.max(initial=0))
+        # Of a key without moments the first is too late, and the last too early, for any row.
+        has_any = np.flatnonzero(counts)
+        self._first = np.full(keys, LATEST, np.int64)
+        self._first[has_any] = self._moment[self._starts[:-1][has_any]]
+        self._last = np.full(keys, EARLIEST, np.int64)
+        self._last[has_any] = self._moment[self._starts[1:][has_any] - 1]
 
     def __len__(self) -> int:
         return len(self._code)
+
+    def may_answer(self, codes: Numbers, event: Numbers, counts: Numbers) -> Numbers:
+        """Leave out rows that count after the last moment of their key or end before its first.
+
+        These are most rows, where few of many moments are asked about.
+
+        Args:
+            codes: The key of each row; -1 for rows that nobody asks about.
+            event: When each happened.
+            counts: From when on each counts.
+
+        Returns:
+            The places of the other rows.
+        """
+        if not len(self):
+            return np.empty(0, np.int64)
+        may = (codes >= 0) & (counts <= self._last.take(codes, mode="wrap"))
+        if self._ttl is not None:
+            may &= event >= self._first.take(codes, mode="wrap") - self._ttl
+        return np.flatnonzero(may)
 
     def first_at(self, codes: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
         """Find the first moment of its key at which each row counts, by halving, all at once.
@@ -141,11 +167,9 @@ class Offers:
             created: When each was recorded.
             counts: From when on each counts.
         """
-        rows = np.arange(first, first + len(codes))
-        if len(codes) and codes.min() < 0:
-            known = np.flatnonzero(codes >= 0)
-            rows, codes, event = rows.take(known), codes.take(known), event.take(known)
-            created, counts = created.take(known), counts.take(known)
+        may = self._moments.may_answer(codes, event, counts)
+        rows, codes, event = first + may, codes.take(may), event.take(may)
+        created, counts = created.take(may), counts.take(may)
         place, end = self._moments.first_at(codes, counts)
         asked = np.flatnonzero(place < end)
         place, event = place.take(asked), event.take(asked)
