@@ -76,6 +76,8 @@ def join_features(
 
 def _read_from(features: Records, view: FeatureView) -> FeatureView:
     """The view, with a table in place of its source."""
+    from feature_store.sources import ParquetSource
+
     if view.name not in features.names:
         raise UsageError(
             f"There are no rows of feature view '{view.name}'.",
@@ -83,7 +85,13 @@ def _read_from(features: Records, view: FeatureView) -> FeatureView:
             expected=closest(view.name, features.names),
             received=repr(view.name),
         )
-    source = dataclasses.replace(view.stored_source, path=str(features.file(view.name)))
+    replaced = view.stored_source
+    source = ParquetSource(
+        replaced.name,
+        str(features.file(view.name)),
+        replaced.timestamp_field,
+        replaced.created_timestamp_column,
+    )
     return dataclasses.replace(view, source=source)
 
 

@@ -13,7 +13,7 @@ from components.join_features import join_features
 from feature_store.definitions import FeatureService, FeatureView, RequestSource
 from feature_store.definitions import on_demand_feature_view as on_demand
 from feature_store.fields import Entity, FeatureType, Field, Sensitivity
-from feature_store.sources import ParquetSource
+from feature_store.sources import EventSource, ParquetSource
 from learnloop.artifacts import Examples, Records
 from learnloop.component import CodeReference
 from learnloop.errors import UsageError
@@ -33,7 +33,7 @@ history = FeatureView(
     "history",
     (learner,),
     (Field("skills", FeatureType.STRING_LIST),),
-    ParquetSource("history_files", "nowhere", "happened"),
+    EventSource("history_events", "nowhere", "attempt", "happened", "recorded"),
 )
 
 
@@ -73,6 +73,7 @@ def join(folder: Path, service: str = "outcome", leave_out: str = "") -> Example
         "history": {
             "learner": [1, 2],
             "happened": [NOON, NOON],
+            "recorded": [NOON, NOON],
             "skills": [["a", "b"], []],
         },
     }
