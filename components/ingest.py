@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.engines.readers import Options, Rejects, digest_source, open_source
 from components.engines.readers.ahead import read_ahead
-from feature_store.erased import load_erased
+from feature_store.erased import erased_state, load_erased
 from learnloop.artifacts import Records
 from learnloop.component import Context, Output, Resources, component
 from learnloop.errors import GateRefused, UsageError
@@ -29,8 +29,7 @@ def resolve_source(parameters: Mapping[str, Any], settings: Settings) -> Mapping
         settings: Names the ledger, which knows who was erased.
     """
     found = digest_source(parameters["source"], parameters["layout"])
-    erased = load_erased(settings)
-    return {**found, "erased": erased.digest} if erased else found
+    return {**found, **erased_state(settings)}
 
 
 @component(resolve=resolve_source, resources=Resources(memory_gib=2.0, retries=2))

@@ -54,6 +54,19 @@ def load_erased(settings: Settings) -> ListedPeople | None:
     return listed_people({entry.subject for entry in entries}, learner_columns(settings))
 
 
+def erased_state(settings: Settings) -> dict[str, str]:
+    """Tell who is on the list, for the key of a step that leaves them out.
+
+    Args:
+        settings: As :func:`load_erased` takes them.
+
+    Returns:
+        The list's digest; nothing where nobody was erased.
+    """
+    erased = load_erased(settings)
+    return {"erased": erased.digest} if erased else {}
+
+
 def list_as_erased(ledger: Ledger, keyring: Keyring, learner: str, actor: str) -> JournalEntry:
     """Put a person on the list; one who is on it stays on it.
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from learnloop.errors import UsageError
 from learnloop.ledger import Ledger
+from learnloop.ledger.connecting import chunks
 from learnloop.ledger.rows import insert_missing
 from learnloop.ledger.tables import retrain_decisions, retrain_messages, runs
 from messaging.coalescing import Burst, coalesce, key_of
@@ -26,8 +27,6 @@ from messaging.records import Decision, Message, State, aware, message_row
 
 RUN_PREFIX = "retrain-"
 _LOCK = 7_201_935
-_AT_ONCE = 500
-"""Databases bound how many values one statement may hold."""
 
 _STATES = {Verdict.run: State.approved, Verdict.wait: State.waiting, Verdict.refuse: State.refused}
 _COUNTED = ("running", "done", "refused")
@@ -283,7 +282,7 @@ def _runs_since(connection: sa.Connection, pipeline: str, since: datetime) -> in
 
 def _known(connection: sa.Connection, names: Sequence[str]) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
-    for some in _chunks(names):
+    for some in chunks(names):
         query = (
             sa.select(retrain_messages.c.id.label("message_id"), retrain_decisions)
             .join(retrain_decisions, retrain_decisions.c.id == retrain_messages.c.decision_id)
@@ -337,8 +336,3 @@ def _read_message(row: Any) -> Message:
 def _change(decision: Decision) -> sa.Update:
     values = {name: value for name, value in decision.to_row().items() if name != "id"}
     return sa.update(retrain_decisions).where(retrain_decisions.c.id == decision.id).values(values)
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(names), _AT_ONCE):
-        yield names[begin : begin + _AT_ONCE]

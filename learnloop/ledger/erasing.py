@@ -24,6 +24,7 @@ from learnloop.artifacts import (
     RegisteredModel,
     ValidationReport,
 )
+from learnloop.ledger.connecting import chunks
 from learnloop.ledger.journal import JournalEntry, read_journal
 from learnloop.ledger.ledger import Ledger
 from learnloop.ledger.records import ArtifactRecord
@@ -32,9 +33,6 @@ from learnloop.ledger.tables import artifacts, executions, journal, runs, uses
 
 MADE_WITH_ERASED = "made_with_erased"
 """The journal's kind of an artifact that was made of rows of a person who was erased since."""
-
-AT_ONCE = 500
-"""Databases bound how many values one statement may hold."""
 
 _MODEL = Model.reference()
 _VERDICTS = frozenset(
@@ -152,7 +150,7 @@ def mark_erased(
     with ledger.transaction() as connection:
         if entries:
             connection.execute(insert_missing(connection, journal), entries)
-        for some in _chunks(sorted(removed)):
+        for some in chunks(sorted(removed)):
             chosen = sa.update(executions).where(executions.c.id.in_(some))
             connection.execute(chosen.values(location=None, manifest_digest=None))
 
@@ -192,7 +190,7 @@ def erased_since(ledger: Ledger, artifact_ids: Sequence[str]) -> dict[str, tuple
     )
     found = {}
     with ledger.reading() as connection:
-        for some in _chunks(artifact_ids):
+        for some in chunks(artifact_ids):
             for name, at, location in connection.execute(query.where(journal.c.subject.in_(some))):
                 moment = aware(at)
                 assert moment is not None, "every entry has its moment"
@@ -252,8 +250,3 @@ def unpublished(ledger: Ledger) -> set[str]:
 
 def _read(row: Any) -> Made:
     return Made(read_artifact(row), row.execution_id, row.run_id, row.location)
-
-
-def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
-    for begin in range(0, len(names), AT_ONCE):
-        yield names[begin : begin + AT_ONCE]

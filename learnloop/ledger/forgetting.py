@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from learnloop.ledger.connecting import chunks
 from learnloop.ledger.records import RunRecord
 from learnloop.ledger.rows import read_run
 from learnloop.ledger.tables import artifacts, executions, runs, uses
-
-RUNS_AT_ONCE = 500
-"""Databases bound how many values one statement may hold."""
 
 
 def forget(
@@ -55,7 +53,6 @@ def forget(
     needed = {one for one, run_id in connection.execute(holding) if run_id in kept}
     dropped = [row.id for row in rows if row.id not in kept]
     if not dry_run:
-        for begin in range(0, len(dropped), RUNS_AT_ONCE):
-            some = dropped[begin : begin + RUNS_AT_ONCE]
+        for some in chunks(dropped):
             connection.execute(sa.delete(runs).where(runs.c.id.in_(some)))
     return dropped, needed

@@ -15,16 +15,15 @@ import hashlib
 import os
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
-from learnloop.errors import LearnLoopError, UsageError
-from learnloop.ledger.connecting import connect_patiently
+from learnloop.errors import UsageError
+from learnloop.ledger.connecting import chunks, connect_patiently, explain_faults
 from learnloop.ledger.opening import POSTGRESQL
 from learnloop.settings import Settings
 from learnloop.store.local import explain_disk_faults
@@ -33,9 +32,6 @@ from messaging.events.master_keys import KEY_BYTES, VARIABLE, MasterKey, load_ma
 FILE = "event_keys.db"
 MOST_CACHED = 100_000
 """Keys kept in memory, some hundred bytes each."""
-
-AT_ONCE = 500
-"""Databases bound how many values one statement may hold."""
 
 _LOCK = 7_201_935
 _metadata = sa.MetaData()
@@ -229,7 +225,7 @@ class LearnerKeys:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         found = {}
-        for some in _chunks(references):
+        for some in chunks(references):
             rows = connection.execute(sa.select(_keys).where(_keys.c.reference.in_(some)))
             for reference, wrapped in rows:
                 found[reference] = LearnerKey(reference, AESGCM(self._unwrap(reference, wrapped)))
@@ -324,17 +320,8 @@ def _is_there(url: str) -> bool:
     return is_there
 
 
-@contextmanager
-def _explained(place: str) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as fault:
-        raise LearnLoopError(
-            "The database of the learners' keys did not do as asked.",
-            where=place,
-            received=str(fault.orig).strip().partition("\n")[0],
-            next="check that the database runs and has space, then do the same again",
-        ) from None
+def _explained(place: str) -> AbstractContextManager[None]:
+    return explain_faults(place, "The database of the learners' keys", "do the same again")
 
 
 def _open_engine(url: str) -> sa.Engine:
@@ -362,12 +349,7 @@ def _read_erased(connection: sa.Connection, references: list[str]) -> list[str]:
     """Tell which references are of learners who were erased."""
     by_tombstone = {_tombstone(reference): reference for reference in references}
     found: list[str] = []
-    for some in _chunks(list(by_tombstone)):
+    for some in chunks(list(by_tombstone)):
         rows = connection.execute(sa.select(_erased).where(_erased.c.tombstone.in_(some)))
         found += [by_tombstone[tombstone] for tombstone in rows.scalars()]
     return found
-
-
-def _chunks(values: list[str]) -> Iterator[list[str]]:
-    for begin in range(0, len(values), AT_ONCE):
-        yield values[begin : begin + AT_ONCE]

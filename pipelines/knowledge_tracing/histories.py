@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_store.definitions import FeatureView
-from feature_store.erased import load_erased
+from feature_store.erased import erased_state, load_erased
 from feature_store.fields import FeatureType, Field
 from feature_store.sources import EventSource
 from learnloop.artifacts import Records
@@ -54,9 +54,8 @@ def resolve_parts(parameters: Mapping[str, Any], settings: Settings) -> Mapping[
     from feature_store.offline.reading import SourceReader
 
     with SourceReader(attempts_of(parameters["source"])) as reader:
-        found: dict[str, Any] = {file.name: file.metadata.num_rows for file in reader.files}
-    erased = load_erased(settings)
-    return {**found, "erased": erased.digest} if erased else found
+        found = {file.name: file.metadata.num_rows for file in reader.files}
+    return {**found, **erased_state(settings)}
 
 
 @component(resolve=resolve_parts, resources=Resources(cpus=2.0))

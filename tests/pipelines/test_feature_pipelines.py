@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,6 @@ from pipelines.practice_histories.pipeline import practice_histories
 from simulator import SimulationSettings, simulate
 
 BEGIN = datetime(2026, 3, 1, 9, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[FeatureStore]:
-    found = FeatureStore(settings)
-    found.apply()
-    yield found
-    for online in found.online_stores:
-        online.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from components.push_features import push_features
 from feature_store.store import FeatureStore
 from learnloop.artifacts import Records
 from learnloop.component import Context
-from learnloop.settings import Settings
 from pipelines.learner_outcome.features import FEATURES, KEYS
 from serving.client.learner import complete_rows
 from simulator import SimulationSettings, simulate
@@ -33,16 +32,6 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simulated") / "learners"
     simulate(SIMULATED, folder)
     return folder
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[FeatureStore]:
-    """The feature store of this repository's own definitions, in an empty project."""
-    found = FeatureStore(settings)
-    found.apply()
-    yield found
-    for online in found.online_stores:
-        online.close()
 
 
 def ingested(source: Path, layout: str, folder: Path) -> Records:

@@ -28,6 +28,7 @@ from messaging.events.master_keys import VARIABLE
 from messaging.events.parsing import parse_events
 from messaging.events.parts import PartitionParts, Progress, claim_partition
 from messaging.events.schema import KINDS
+from tests.dying import die_after
 from tests.feature_store.online.test_stores import forked
 from tests.messaging.events.collecting import collected, sequences
 from tests.messaging.events.keys import MASTER, holding
@@ -205,7 +206,7 @@ def test_killed_before_any_change(
     replace, unlink = Path.replace, Path.unlink
     deaths = 0
     while True:
-        with forked(partial(_die_after, monkeypatch, deaths, act)) as process:
+        with forked(partial(die_after, monkeypatch, ("replace", "unlink"), deaths, act)) as process:
             _, status = os.waitpid(process, 0)
         others = [one for _, one in kept(tmp_path) if one == OTHER]
         assert len(others) == 6
@@ -218,25 +219,6 @@ def test_killed_before_any_change(
     assert kept(tmp_path) == [(number, OTHER) for number in range(2, 13, 2)]
     assert holding(tmp_path, THEM.encode()) == []
     assert not list(tmp_path.rglob("*.erasing"))
-
-
-def _die_after(patch: pytest.MonkeyPatch, changes: int, act: Callable[[], int]) -> bool:
-    """Do something and die at the change of a file after so many."""
-    done: list[Path] = []
-
-    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changed(self: Path, *given: Any, **named: Any) -> Any:
-            if len(done) == changes:
-                os.kill(os.getpid(), signal.SIGKILL)
-            done.append(self)
-            return change(self, *given, **named)
-
-        return changed
-
-    for name in ("replace", "unlink"):
-        patch.setattr(Path, name, dying(getattr(Path, name)))
-    act()
-    return True
 
 
 @pytest.mark.parametrize("cut", ["_write_durably", "_replace_progress", "_move"])

@@ -27,6 +27,7 @@ from serving.prediction_log.columns import Layout, Note
 from serving.prediction_log.erasing import erase_predictions, expire_predictions
 from serving.prediction_log.journal import JOURNALS, RECOVERING, Journal, make_parts
 from serving.prediction_log.turns import Turn
+from tests.dying import die_after
 from tests.feature_store.online.test_stores import forked
 from tests.messaging.events.keys import holding
 from tests.serving.prediction_log.notes import ADA, BOB, KEY, answered
@@ -198,7 +199,9 @@ def test_killed_before_any_change(
     )
     deaths = 0
     while True:
-        with forked(partial(_die_after, monkeypatch, deaths, act)) as process:
+        with forked(
+            partial(die_after, monkeypatch, ("replace", "rename", "unlink"), deaths, act)
+        ) as process:
             _, status = os.waitpid(process, 0)
         assert subjects(tmp_path).count(BOB) >= 2
         if not os.WIFSIGNALED(status):
@@ -209,25 +212,6 @@ def test_killed_before_any_change(
     assert subjects(tmp_path) == [BOB] * 3
     assert holding(tmp_path, *(one.encode() for one in ADAS)) == []
     assert not list(tmp_path.rglob("*.erasing"))
-
-
-def _die_after(patch: pytest.MonkeyPatch, changes: int, act: Callable[[], int]) -> bool:
-    """Do something and die at the change of a file after so many."""
-    done: list[Path] = []
-
-    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changed(self: Path, *given: Any, **named: Any) -> Any:
-            if len(done) == changes:
-                os.kill(os.getpid(), signal.SIGKILL)
-            done.append(self)
-            return change(self, *given, **named)
-
-        return changed
-
-    for name in ("replace", "rename", "unlink"):
-        patch.setattr(Path, name, dying(getattr(Path, name)))
-    act()
-    return True
 
 
 def test_a_server_that_makes_parts_of_what_was_left_is_waited_for(tmp_path: Path) -> None:
