@@ -1,0 +1,4 @@
+output "index" {
+  description = "The package index for pip and twine."
+  value       = data.aws_codeartifact_repository_endpoint.this.repository_endpoint
+}
