@@ -1,0 +1,1 @@
+"""What watches LearnLoop: Prometheus, Alertmanager, and Grafana's dashboards, made from code."""
