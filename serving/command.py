@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,25 @@ def route(
     print_json(weighted_route(name, _mover().place.read().model(name), gateway, service))
 
 
+@serving_commands.command("check")
+def check(
+    name: Name,
+    version: Annotated[str, typer.Argument(help="A version's number, or challenger.")],
+) -> None:
+    """Check that a version may be tried out: published, blessed, and no other on trial.
+
+    Prints its number, for a script to go on with; by what it was judged goes to standard error.
+
+    Exit codes: 0 it may; 1 it may not.
+    """
+    from learnloop.settings import load_settings
+    from serving.blessing import check_before_trial
+
+    number, judgement = check_before_trial(name, version, load_settings())
+    print(judgement, file=sys.stderr)
+    print(number)
+
+
 @serving_commands.command("canary")
 def canary(
     name: Name,
@@ -124,9 +144,15 @@ def canary(
 
 
 @serving_commands.command("promote")
-def promote(name: Name, reason: Reason = "promoted by hand") -> None:
+def promote(
+    name: Name,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Refuse if another version is the canary.")
+    ] = None,
+    reason: Reason = "promoted by hand",
+) -> None:
     """Put the canary into service, and point MLflow's alias champion at it."""
-    _tell(name, _mover().promote(name, reason))
+    _tell(name, _mover().promote(name, reason, version))
 
 
 @serving_commands.command("rollback")
@@ -134,9 +160,12 @@ def rollback(
     name: Name,
     reason: Annotated[str, typer.Option(help="Why; it is kept in the journal.")],
     to: Annotated[int | None, typer.Option(min=1, help="The version to go back to.")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Do nothing unless this version is what came last.")
+    ] = None,
 ) -> None:
     """Take out of service what came last: the canary if there is one, else the stable version."""
-    _tell(name, _mover().roll_back(name, reason, to))
+    _tell(name, _mover().roll_back(name, reason, to, only=version))
 
 
 @serving_commands.command("watch")
@@ -163,6 +192,9 @@ def watch(
     ] = None,
     key: Annotated[
         Path | None, typer.Option(help="Its key, where that is not in the same file.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Watch as long as this version is on trial.")
     ] = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
     alpha: Annotated[
@@ -203,6 +235,7 @@ def watch(
         name,
         lambda stable, canary: Figures(name, stable, canary, *pages, log, security),
         Policy(every, Tolerance(alpha), promote_after, at_most),
+        only=version,
     )
     print_json(comparison.figures())
     _tell(name, mover.place.read().model(name))

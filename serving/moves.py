@@ -106,21 +106,21 @@ class Mover:
         self._check_files(name, version)
         return self._move(name, "canary", lambda r: r.model(name).try_out(version, weight), why)
 
-    def promote(self, name: str, why: str) -> ModelRollout:
+    def promote(self, name: str, why: str, only: int | None = None) -> ModelRollout:
         """Put the canary into service, and point the registry's ``champion`` at it.
 
         Args:
             name: The model's name.
             why: For the journal.
+            only: The version that was agreed upon; any canary when None.
 
         Raises:
-            UsageError: There is no such model, or it has no canary.
+            UsageError: There is no such model, or it has no canary, or another one.
             CorruptArtifact: The canary's files are not as they were published.
             LearnLoopError: The registry did not answer; nothing was moved.
         """
-        version = self.place.read().model(name).promote().stable
-        self._check_files(name, version)
-        champion = self._move_champion(name, version, why)
+        current = self.place.read()
+        version = only or current.model(name).promote().stable
 
         def change(rollout: Rollout) -> ModelRollout:
             model = rollout.model(name)
@@ -128,11 +128,14 @@ class Mover:
                 raise UsageError(
                     f"The canary of '{name}' was changed meanwhile.",
                     expected=f"version {version}",
-                    received=model.canary,
+                    received=f"version {model.canary}" if model.canary else "no canary",
                     next=f"learnloop serving status {name}",
                 )
             return model.promote()
 
+        change(current)
+        self._check_files(name, version)
+        champion = self._move_champion(name, version, why)
         return self._move(name, "promote", change, why, also=champion)
 
     def make_champion(self, name: str, why: str) -> ModelRollout:
@@ -155,6 +158,7 @@ class Mover:
         reason: str,
         to: int | None = None,
         evidence: Mapping[str, Any] = {},
+        only: int | None = None,
     ) -> ModelRollout:
         """Take out of service what came last, and point ``champion`` back if it pointed there.
 
@@ -166,6 +170,7 @@ class Mover:
             reason: Why.
             to: The version to put into service; the one before when None.
             evidence: Figures for the journal.
+            only: The version that may go; nothing happens where another one would.
 
         Raises:
             UsageError: There is no such model or version, or none before.
@@ -179,13 +184,13 @@ class Mover:
             return self._finish(name)
         if to is not None:
             rollout.published_version(name, to)
-        target = before.roll_back(reason, to).stable
+        target = before.roll_back(reason, to, only).stable
         if target != before.stable:
             self._check_files(name, target)
         after = self._move(
             name,
             "rollback",
-            lambda r: r.model(name).roll_back(reason, to),
+            lambda r: r.model(name).roll_back(reason, to, only),
             reason,
             evidence=dict(evidence),
         )

@@ -174,16 +174,21 @@ class ModelRollout:
             )
         return self._with_stable(self.canary)
 
-    def roll_back(self, reason: str, to: int | None = None) -> ModelRollout:
+    def roll_back(
+        self, reason: str, to: int | None = None, only: int | None = None
+    ) -> ModelRollout:
         """Take out of service what came last: the canary if there is one, else the stable version.
 
         Args:
             reason: Why.
             to: The version to put into service; it ends the canary too.
+            only: The version that may go; nothing happens where another one would.
 
         Raises:
             UsageError: There was no version before.
         """
+        if only not in (None, self.stable if self.canary is None else self.canary):
+            return self
         ended = self
         if self.canary is not None and self.canary != to:
             withdrawn = {**self.withdrawn, self.canary: reason}

@@ -1,8 +1,9 @@
 """What no server on this event loop can do without: ``floor PROTOCOL ANSWER PORT``.
 
 Neither parses nor computes anything: whatever arrives is answered with the same bytes. By ``rest``
-a kept-alive connection of uvloop, by ``grpc`` an empty servicer of ``grpc.aio``. Beside them it is
-plain how much of a request is the kernel, the loopback and the client.
+a kept-alive connection of uvloop that stays awake as LearnLoop does, by ``grpc`` an empty servicer
+of ``grpc.aio``. Beside them it is plain how much of a request is the kernel, the loopback and the
+client.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from serving.server.app import ServerOptions
 from serving.server.protos import predict_pb2
+from serving.server.rest.busy_poll import BusyPoll
 from serving.server.tensors import write_fields
 
 
@@ -23,10 +26,12 @@ class Echo(asyncio.Protocol):
 
     Args:
         answer: Head and body.
+        busy_poll: Keeps the event loop awake.
     """
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, busy_poll: BusyPoll) -> None:
         self._answer = answer
+        self._busy_poll = busy_poll
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,6 +41,7 @@ class Echo(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer."""
         self._transport.write(self._answer)
+        self._busy_poll.answered()
 
 
 async def rest(answer: str, port: int) -> None:
@@ -44,7 +50,8 @@ async def rest(answer: str, port: int) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     whole = f"{head}\r\n\r\n{body}".encode()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Echo(whole), "127.0.0.1", port)
+    busy_poll = BusyPoll(loop, ServerOptions().busy_poll_seconds)
+    server = await loop.create_server(lambda: Echo(whole, busy_poll), "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -34,6 +34,8 @@ class ServerOptions:
         rest_seconds: How long a REST request may take that does not say so itself.
         poll_seconds: How often the disk is looked at.
         drain_seconds: How long the end may wait for what is in flight.
+        busy_poll_seconds: How long the event loop stays awake for a next REST request, while they
+            follow one another closely; 0 for never.
         rest_limits: What REST clients may take.
         rpc_limits: What gRPC callers may take.
     """
@@ -47,6 +49,7 @@ class ServerOptions:
     rest_seconds: float = 30.0
     poll_seconds: float = 1.0
     drain_seconds: float = 30.0
+    busy_poll_seconds: float = 100e-6
     rest_limits: RestLimits = field(default_factory=RestLimits)
     rpc_limits: RpcLimits = field(default_factory=RpcLimits)
 
@@ -95,7 +98,9 @@ class Server:
             largest_body=options.rest_limits.body_bytes,
             metrics_path=options.metrics_path,
         )
-        self._rest = RestServer(self._api, self.metrics, options.rest_limits)
+        self._rest = RestServer(
+            self._api, self.metrics, options.rest_limits, options.busy_poll_seconds
+        )
         self._rpc = RpcServer(models, self.metrics, options.tokens, observer, options.rpc_limits)
 
     async def start(self) -> Ports:

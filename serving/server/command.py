@@ -43,6 +43,15 @@ def serve_command(
     drain_seconds: Annotated[
         float, typer.Option(help="How long the end waits for what is in flight.", min=0.0)
     ] = 30.0,
+    busy_poll_microseconds: Annotated[
+        float,
+        typer.Option(
+            help="How long a core stays awake for a next REST request, while they follow one "
+            "another closely; 0 for never.",
+            min=0.0,
+            max=10_000.0,
+        ),
+    ] = 100.0,
     largest_request: Annotated[
         int, typer.Option(help="Bytes of a request; more are refused.", min=1024)
     ] = 64 << 20,
@@ -93,6 +102,7 @@ def serve_command(
         rest_seconds=rest_seconds,
         poll_seconds=poll_seconds,
         drain_seconds=drain_seconds,
+        busy_poll_seconds=busy_poll_microseconds * 1e-6,
         rest_limits=RestLimits(body_bytes=largest_request),
         rpc_limits=RpcLimits(message_bytes=largest_request),
     )

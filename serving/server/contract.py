@@ -9,6 +9,7 @@ words in its own way. Nothing here imports TensorFlow.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,6 +114,14 @@ class Signature:
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, Any]
 
+    @functools.cached_property
+    def is_batchable(self) -> bool:
+        """Whether requests may be put together along their first dimension."""
+        return all(
+            spec.shape is not None and spec.shape[:1] == (-1,)
+            for spec in (*self.inputs.values(), *self.outputs.values())
+        )
+
 
 Done = Callable[["Tensors | ServingError"], None]
 """Takes the answer to a request, or why there is none."""
@@ -153,7 +162,8 @@ class Servable(Protocol):
             outputs: As ``run`` takes them.
             deadline: As ``run`` takes it; None for no deadline.
             seconds: What waiting for others costs a caller in a crowd: a run that is expected to
-                take as long is shared there. Alone, any short run is done here.
+                take as long is shared there. Infinite for a crowd that is here already. Alone, any
+                short run is done here.
 
         Returns:
             Arrays by alias of the output, or why the run gave none; None where the request is to be

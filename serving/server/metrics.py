@@ -34,12 +34,12 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def add(self, value: float) -> None:
-        """Count a value."""
+    def add(self, value: float, times: int = 1) -> None:
+        """Count a value, once or more often."""
         # TensorFlow's buckets hold what is below their bound, Prometheus's what is not above it;
         # TensorFlow Serving prints the former as the latter, and so does this.
-        self._counts[bisect.bisect_right(self._bounds, value)] += 1
-        self._sum += value
+        self._counts[bisect.bisect_right(self._bounds, value)] += times
+        self._sum += value * times
 
     def merge(self, other: Histogram) -> None:
         """Add what another one of the same buckets has counted."""
@@ -96,13 +96,13 @@ class Metrics:
         key = (model, code)
         self._refusals[key] = self._refusals.get(key, 0) + 1
 
-    def ran(self, servable: Servable, api: str, seconds: float) -> None:
-        """Count a run of a version, its wait in the queue included."""
+    def ran(self, servable: Servable, api: str, seconds: float, requests: int = 1) -> None:
+        """Count a version's run for each of its requests, their wait in the queue included."""
         key = (servable.model, servable.version, api)
         histogram = self._runs.get(key)
         if histogram is None:
             histogram = self._runs[key] = Histogram(_LATENCY_BOUNDS)
-        histogram.add(seconds * 1e6)
+        histogram.add(seconds * 1e6, requests)
 
     def failed(self, servable: Servable, code: int) -> None:
         """Count a run of a version that gave no answer."""

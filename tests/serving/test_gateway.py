@@ -1,4 +1,4 @@
-"""What a gateway deals out is what the rollout says, and the manifests fit together."""
+"""What a gateway deals out is what the rollout says."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from learnloop.settings import Settings
 from serving.command import serving_commands
-from serving.configs import BATCHING, MONITORING, TRACKS
 from serving.gateway import REST_PORT, weighted_route
 from serving.moves import Mover
 from serving.publish import Publication
 from serving.state import ModelRollout
 from tests.components.served import SCORE, write_model
-
-MANIFESTS = Path(__file__).parents[2] / "serving" / "kubernetes.yaml"
 
 
 def weights(model: ModelRollout) -> dict[str, int]:
@@ -60,24 +56,3 @@ def test_the_command_tells_the_route_of_what_was_published(
         "dense", mover.place.read().model("dense"), "learnloop", "learnloop-serving"
     )
     assert [one["weight"] for one in told["spec"]["rules"][0]["backendRefs"]] == [8_000, 2_000]
-
-
-@pytest.mark.parametrize("label", TRACKS)
-def test_each_service_finds_servers_of_its_label(label: str) -> None:
-    objects = {
-        (one["kind"], one["metadata"]["name"]): one["spec"]
-        for one in yaml.safe_load_all(MANIFESTS.read_text())
-    }
-    name = f"learnloop-serving-{label}"
-    service, deployment = objects["Service", name], objects["Deployment", name]
-    pod = deployment["template"]
-    assert deployment["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-    assert service["selector"] == deployment["selector"]["matchLabels"]
-    (container,) = pod["spec"]["containers"]
-    arguments = dict(word.removeprefix("--").split("=", 1) for word in container["args"])
-    assert arguments["model_config_file"] == f"/models/{TRACKS[label]}"
-    assert arguments["batching_parameters_file"] == f"/models/{BATCHING}"
-    assert arguments["monitoring_config_file"] == f"/models/{MONITORING}"
-    assert float(arguments["model_config_file_poll_wait_seconds"]) == Settings().serving_poll
-    assert REST_PORT in [port["port"] for port in service["ports"]]
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True

@@ -150,12 +150,14 @@ class Batcher:
     ) -> Tensors | ServingError | None:
         """Answer a lone request (:meth:`serving.server.contract.Servable.answer_now`)."""
         run = self._runs.get(signature)
-        longest = max(seconds, self._lone_seconds)
+        longest = min(max(seconds, self._lone_seconds), INLINE_SECONDS)
         if run is None or self._is_scheduled or self._is_closed or run.cost.fixed >= longest:
             return None
         values, rows, _ = run.plan.arrange(inputs)
         cost = run.cost.of(rows)
-        if cost >= longest or (deadline is not None and deadline <= self._loop.time()):
+        if cost >= longest or rows > self._limits.batch_rows:
+            return None
+        if deadline is not None and deadline <= self._loop.time():
             return None
         self._lone_seconds -= cost
         return _run_alone(run, values, rows, run.plan.choose(outputs))

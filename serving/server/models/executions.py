@@ -117,6 +117,8 @@ class _Interpreter:
         shapes: Sequence[tuple[int, ...]],
     ) -> None:
         self._model = model  # the interpreter reads its weights from here
+        self._shapes = shapes
+        self._kept: dict[int, Array] = {}
         self._interpreter = interpreter = _tflite_library().CreateWrapperFromBuffer(
             model, 1, [], False, False
         )
@@ -130,12 +132,23 @@ class _Interpreter:
             interpreter.ResizeInputTensor(place, shape, False, subgraph)
         interpreter.AllocateTensors(subgraph)
 
-    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+    def __call__(self, arrays: Sequence[Array], *, is_full: bool) -> list[Array]:
         interpreter, subgraph = self._interpreter, self._subgraph
         for index, place in self._inputs:
-            interpreter.SetTensor(place, arrays[index], subgraph)
+            array = arrays[index] if is_full else self._filled(index, arrays[index])
+            interpreter.SetTensor(place, array, subgraph)
         interpreter.Invoke(subgraph)
         return [interpreter.GetTensor(place, subgraph) for place in self._outputs]
+
+    def _filled(self, index: int, array: Array) -> Array:
+        """Repeat the last row until the shape is full, in an array that is kept for that."""
+        kept = self._kept.get(index)
+        if kept is None:
+            kept = self._kept[index] = np.empty(self._shapes[index], array.dtype)
+        rows = len(array)
+        kept[:rows] = array
+        kept[rows:] = array[-1]
+        return kept
 
 
 def _open_tflite(file: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Function:
@@ -149,16 +162,14 @@ def _open_tflite(file: Path, inputs: Sequence[str], outputs: Sequence[str]) -> F
     def call(arrays: Sequence[Array]) -> list[Array]:
         rows = len(arrays[0])
         bucket = _bucket(rows)
-        if bucket != rows:
-            arrays = [np.concatenate([a, np.repeat(a[-1:], bucket - rows, axis=0)]) for a in arrays]
-        shapes = tuple([array.shape for array in arrays])
+        shapes = tuple([(bucket, *array.shape[1:]) for array in arrays])
         interpreter = interpreters.get(shapes)
         if interpreter is None:
             interpreter = interpreters[shapes] = _Interpreter(model, inputs, outputs, shapes)
             if len(interpreters) > _MOST_INTERPRETERS:
                 interpreters.popitem(last=False)
         try:
-            answer = interpreter(arrays)
+            answer = interpreter(arrays, is_full=bucket == rows)
         except (RuntimeError, ValueError) as fault:
             raise ServingError(
                 Code.INVALID_ARGUMENT, f"The model refused the request: {type(fault).__name__}"

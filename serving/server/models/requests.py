@@ -38,10 +38,7 @@ class RequestPlan:
         self.name = name
         self.signature = signature
         self.outputs = tuple(signature.outputs)
-        self.is_batchable = all(
-            spec.shape is not None and spec.shape[:1] == (-1,)
-            for spec in (*signature.inputs.values(), *signature.outputs.values())
-        )
+        self.is_batchable = signature.is_batchable
         self._inputs = tuple(signature.inputs)
         self._kinds = [NUMPY_TYPES[spec.dtype].num for spec in signature.inputs.values()]
         self._tails = [spec.shape[1:] if spec.shape else () for spec in signature.inputs.values()]

@@ -259,6 +259,7 @@ class Connection(asyncio.Protocol):
         if not keep_alive:
             self.close()
             return
+        self._server.busy_poll.answered()
         if self._buffer and not self._is_choked:
             self._go_on(transport)
 

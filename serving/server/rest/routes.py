@@ -6,14 +6,18 @@ The patterns ignore case; the verb and ``metadata`` are compared with case after
 
 from __future__ import annotations
 
-import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import unquote
 
 from serving.server.contract import Code, ServingError
 
 PREFIX = "/v1/"
+Verb = Literal["predict", "classify", "regress", "status", "metadata"]
+"""What can be asked of a model, as TensorFlow Serving's metrics label it."""
+
 _ASK = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
     re.IGNORECASE | re.ASCII,
@@ -23,17 +27,11 @@ _STATUS = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LARGEST_VERSION = 2**63 - 1
-_VERBS = ("classify", "regress", "predict")
-
-
-class Verb(enum.Enum):
-    """What can be asked of a model; the value is the label of TensorFlow Serving's metrics."""
-
-    PREDICT = "predict"
-    CLASSIFY = "classify"
-    REGRESS = "regress"
-    STATUS = "status"
-    METADATA = "metadata"
+_VERBS: Mapping[str, Verb] = {
+    "classify": "classify",
+    "regress": "regress",
+    "predict": "predict",
+}
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,14 @@ def route_of(method: str, path: str) -> Route:
         match = _ASK.fullmatch(path)
         if match is None or match[4] not in _VERBS:
             raise malformed
-        return Route(Verb(match[4]), unquote(match[1]), _version(match[2]), _label(match[3]))
+        return Route(_VERBS[match[4]], unquote(match[1]), _version(match[2]), _label(match[3]))
     match = _STATUS.fullmatch(path) if method == "GET" else None
     if match is None:
         raise malformed
     version, label = _version(match[2]), _label(match[3])
     if not match[1]:
         raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
-    verb = Verb.METADATA if match[4] == "metadata" else Verb.STATUS
+    verb: Verb = "metadata" if match[4] == "metadata" else "status"
     return Route(verb, unquote(match[1]), version, label)
 
 

@@ -29,6 +29,8 @@ _KINDS = {
     types_pb2.DT_INT64: "i",
 }
 _MOST_DIMENSIONS = 8
+_BETWEEN_ROWS = {1: b",", 2: b"],["}
+"""What JSON has between the rows of numbers of a rank, and nowhere in them."""
 _BYTES_SUFFIX = "_bytes"
 
 
@@ -67,6 +69,35 @@ class RowReader:
         """
         if not self._is_plain(body):
             return None
+        return self._tensors(rows)
+
+    def many(self, bodies: Sequence[bytes]) -> tuple[Tensors, list[int]]:
+        """Make tensors of the ``instances`` of several requests, one below the other.
+
+        Args:
+            bodies: Their JSON.
+
+        Returns:
+            The tensors, none where the requests do not fit together, and how many rows each request
+            has in them: 0 where it asks for more than that or the exact way has to decide.
+        """
+        requests = [self._ordinary(body) for body in bodies]
+        rows = list(itertools.chain.from_iterable(requests))
+        tensors = self._tensors(rows) if rows else None
+        return tensors or {}, [len(own) for own in requests]
+
+    def _ordinary(self, body: bytes) -> list[Any]:
+        """Read the rows of a request that has nothing else; none where it is not one."""
+        if not self._is_plain(body):
+            return []
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return []
+        rows = document.get("instances") if type(document) is dict and len(document) == 1 else None
+        return rows if type(rows) is list else []
+
+    def _tensors(self, rows: list[Any]) -> Tensors | None:
         if type(rows[0]) is not dict:
             if len(self._inputs) != 1:
                 return None
@@ -160,21 +191,53 @@ def predictions(outputs: Tensors) -> bytes:
     Raises:
         ServingError: ``INVALID_ARGUMENT``: the outputs are no batch.
     """
-    size = None
+    sizes = []
     for name, array in outputs.items():
-        if array.ndim == 0:
+        if not array.ndim:
             raise refuse(f"Tensor name: {name} has no shape information ")
-        if size is not None and size != array.shape[0]:
+        sizes.append(len(array))
+        if sizes[-1] != sizes[0]:
             raise refuse(
-                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} "
-                f"expecting: {size}"
+                f"Tensor name: {name} has inconsistent batch size: {sizes[-1]} "
+                f"expecting: {sizes[0]}"
             )
-        size = array.shape[0]
     if len(outputs) == 1:
         return _written({"predictions": _lone(outputs)})
     columns = {name: _jsonable(name, array) for name, array in outputs.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return _written({"predictions": rows})
+
+
+def predictions_of_each(outputs: Tensors, ends: Sequence[int]) -> list[bytes]:
+    """Write for each of several requests what :func:`predictions` writes for its rows.
+
+    Args:
+        outputs: The requests' rows, one below the other.
+        ends: Where the rows of each end.
+
+    Raises:
+        ServingError: As by :func:`predictions`.
+    """
+    spans = list(zip((0, *ends), ends, strict=False))
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        if array.ndim in _BETWEEN_ROWS and array.dtype.kind in "fiu":
+            # A table is written once and its text cut between the rows.
+            text = orjson.dumps(_jsonable(name, array), option=orjson.OPT_SERIALIZE_NUMPY)
+            between = _BETWEEN_ROWS[array.ndim]
+            rows = text[array.ndim : -array.ndim].split(between)
+            if b"null" not in text:
+                first, last = b"[" * array.ndim, b"]" * array.ndim
+                return [
+                    b'{"predictions":%b%b%b}' % (first, between.join(rows[start:end]), last)
+                    for start, end in spans
+                ]
+    return [predictions(cut(outputs, start, end)) for start, end in spans]
+
+
+def cut(tensors: Tensors, start: int, end: int) -> Tensors:
+    """Take some of the rows."""
+    return {name: array[start:end] for name, array in tensors.items()}
 
 
 def columns(outputs: Tensors) -> bytes:

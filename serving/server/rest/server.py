@@ -10,6 +10,7 @@ import ssl
 from serving.server.metrics import Metrics
 from serving.server.rest.answers import AnswerHeads
 from serving.server.rest.api import Api
+from serving.server.rest.busy_poll import BusyPoll
 from serving.server.rest.connection import Connection, RestLimits
 from serving.server.rest.heads import Heads
 
@@ -25,9 +26,16 @@ class RestServer:
         api: Answers.
         metrics: What is counted.
         limits: What clients may take.
+        busy_poll_seconds: How long the event loop stays awake for a next request.
     """
 
-    def __init__(self, api: Api, metrics: Metrics, limits: RestLimits = RestLimits()) -> None:
+    def __init__(
+        self,
+        api: Api,
+        metrics: Metrics,
+        limits: RestLimits = RestLimits(),
+        busy_poll_seconds: float = 0.0,
+    ) -> None:
         self.api = api
         self.limits = limits
         self.heads = Heads()
@@ -35,6 +43,7 @@ class RestServer:
         self.is_draining = False
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
+        self.busy_poll = BusyPoll(self._loop, busy_poll_seconds)
         self._connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +29,6 @@ from serving.server.contract import Code, VersionState
 from tests.servers import free_port
 from tests.serving.client.scripted import Scripted, rest_server, rpc_server, wait_until
 
-ROOT = Path(__file__).parents[3]
 RING = Keyring((PseudonymKey("2026", b"k" * 32),))
 ADA = pseudonym("ada", RING)
 QUICK = Retries(first_seconds=0.001, most_seconds=0.01)
@@ -493,159 +486,3 @@ def test_values_that_fit_no_json() -> None:
         "  expected: numbers, texts, bytes, or sequences or arrays of them\n"
         "  received: a value of type set"
     )
-
-
-@pytest.mark.parametrize("fault", ["garbage", "418"])
-def test_what_is_no_server_of_models(fault: str) -> None:
-    state = Scripted()
-    state.always = fault
-    with (
-        rest_server(state) as server,
-        PredictionClient(server.url) as client,
-        pytest.raises(PredictionError) as caught,
-    ):
-        client.status("double")
-    assert caught.value.code is Code.INTERNAL
-
-
-def test_a_server_that_drips_ends_with_the_time() -> None:
-    """A read that always brings something would otherwise go on for ever."""
-    state = Scripted()
-    state.always = "drip"
-    with (
-        rest_server(state) as server,
-        PredictionClient(server.url, timeout=0.3) as client,
-        pytest.raises(PredictionError) as caught,
-    ):
-        client.status("double")
-    assert caught.value.code is Code.DEADLINE_EXCEEDED
-
-
-def test_a_restart_is_hidden() -> None:
-    """The server goes away and comes back on its port: callers wait, none sees an error."""
-    state, port = Scripted(), free_port()
-    patient = Retries(attempts=10_000, first_seconds=0.01, most_seconds=0.05)
-    answers: list[float] = []
-    faults: list[BaseException] = []
-    done = threading.Event()
-    circuit = CircuitSettings(failures=5, open_seconds=0.1)
-    with PredictionClient(
-        f"http://127.0.0.1:{port}", timeout=120, retries=patient, circuit=circuit
-    ) as client:
-
-        def ask() -> None:
-            try:
-                while not done.is_set():
-                    answers.extend(client.predict("double", rows=[{"x": 1}], version=1).scores)
-            except BaseException as fault:
-                faults.append(fault)
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for index in range(2):
-            with rest_server(state, port):
-                if not index:
-                    for thread in threads:
-                        thread.start()
-                seen = len(answers)
-                wait_until(lambda seen=seen: len(answers) > seen + 20)  # type: ignore[misc]
-        with rest_server(state, port):
-            seen = len(answers)
-            wait_until(lambda: len(answers) > seen + 20)
-            done.set()
-            for thread in threads:
-                thread.join(60)
-    assert not faults
-    assert set(answers) == {2.0}
-
-
-def test_a_caller_who_gives_up_blocks_no_probe() -> None:
-    """A cancelled probe must not leave the circuit half-open for ever."""
-    state = Scripted()
-
-    async def scenario(url: str) -> None:
-        circuit = CircuitSettings(failures=1, open_seconds=0.01)
-        retries = Retries(attempts=1)
-        async with AsyncPredictionClient(url, circuit=circuit, retries=retries) as client:
-            state.script = ["503", "hang"]
-            with pytest.raises(PredictionError):
-                await client.status("double")
-            await asyncio.sleep(0.02)
-            probe = asyncio.create_task(client.status("double", timeout=60))
-            while state.asked("status") < 2:
-                await asyncio.sleep(0.01)
-            probe.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await probe
-            assert len(await client.status("double")) == 2
-
-    with rest_server(state) as server:
-        asyncio.run(scenario(server.url))
-
-
-def test_many_questions_at_once() -> None:
-    state = Scripted()
-
-    async def scenario(url: str) -> list[Any]:
-        async with AsyncPredictionClient(url, timeout=60) as client:
-            questions = [
-                client.predict("double", rows=[{"x": number}], version=1) for number in range(100)
-            ]
-            return await asyncio.gather(*questions)
-
-    with rpc_server(state) as url:
-        found = asyncio.run(scenario(url))
-    assert [one.scores for one in found] == [[2.0 * number] for number in range(100)]
-
-
-def counted_modules(code: str) -> set[str]:
-    """Run code in a process of its own; give what it imported."""
-    script = f"import sys\n{code}\nprint(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return set(done.stdout.split())
-
-
-HEAVY = {"tensorflow", "keras", "pandas", "pyarrow", "mlflow", "sqlalchemy"}
-LATER = {"numpy", "httpx", "grpc", "opentelemetry", "google.protobuf"}
-
-
-@pytest.mark.parametrize("kind", ["rest", "grpc"])
-def test_it_imports_no_tensorflow(kind: str) -> None:
-    assert not counted_modules("import serving.client") & (HEAVY | LATER)
-    state = Scripted()
-    run: Callable[[Scripted], Any] = rest_server if kind == "rest" else rpc_server
-    with run(state) as server:
-        url = server if isinstance(server, str) else server.url
-        code = (
-            "from serving.client import PredictionClient\n"
-            f"client = PredictionClient({url!r}, timeout=60)\n"
-            "assert client.predict('double', rows=[{'x': 1}], version=1).scores == [2.0]\n"
-        )
-        found = counted_modules(code)
-    assert not found & HEAVY
-    assert ("grpc" in found) == (kind == "grpc")
-    assert ("numpy" in found) == (kind == "grpc")
-
-
-def test_a_client_needs_an_address() -> None:
-    with pytest.raises(UsageError) as caught:
-        PredictionClient()
-    assert str(caught.value) == (
-        "A client needs the address of a server.\n"
-        "  where:    PredictionClient\n"
-        "  expected: http://127.0.0.1:8501 or grpc://127.0.0.1:8500"
-    )
-
-
-def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        state = Scripted()
-        with rest_server(state) as server, PredictionClient(server.url) as client:
-            assert len(client.status("double")) == 2
