@@ -6,7 +6,6 @@ step is executed is :mod:`learnloop.step`'s business alone.
 
 from __future__ import annotations
 
-import ctypes
 import getpass
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from learnloop.artifacts import Artifact
 from learnloop.component import load_object
 from learnloop.errors import GateRefused, LearnLoopError, RunCancelled, UsageError
 from learnloop.fingerprint import read_code
+from learnloop.interruption import Cancellation, explain_interruptions, interrupt, time_limit
 from learnloop.ledger import ArtifactRecord, Ledger, open_ledger
 from learnloop.living import living_run
 from learnloop.pipeline import Graph, Node, OutputReference, Pipeline
@@ -371,7 +371,7 @@ class _LocalRun:
         """Stop the steps that run; one in a library's native code ends when that returns."""
         self.cancelled = True
         for name in running.values():
-            _raise_in_thread(self.threads.get(name, 0), RunCancelled)
+            interrupt(self.threads.get(name, 0), Cancellation)
 
     def _end_step(self, name: str, status: str, seconds: float) -> None:
         self.statuses[name] = status
@@ -383,7 +383,8 @@ class _LocalRun:
         began = time.perf_counter()
         status = "failed"
         try:
-            result = self._attempt(node)
+            with explain_interruptions():
+                result = self._attempt(node)
             self.results[node.name] = result  # before the status, which lets the next steps begin
             status = result.status
         except RunCancelled:
@@ -410,7 +411,7 @@ class _LocalRun:
         resources = node.resources
         for attempt in range(resources.retries + 1):
             try:
-                with TimeLimit(resources.timeout_seconds, node.name):
+                with time_limit(resources.timeout_seconds):
                     return execute_step(spec, settings=self.settings, report=report)
             except (UsageError, RunCancelled):
                 raise
@@ -420,38 +421,3 @@ class _LocalRun:
                 report(f"attempt {attempt + 1} failed, trying again: {fault.what}")
                 time.sleep(resources.retry_delay_seconds)
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-class StepTimedOut(LearnLoopError):
-    """A step took longer than its component allows."""
-
-    def __init__(
-        self, what: str = "The step took longer than its timeout.", **details: Any
-    ) -> None:
-        super().__init__(what, **details)
-
-
-class TimeLimit:
-    """Raises :class:`StepTimedOut` in this thread when the time is over."""
-
-    def __init__(self, seconds: float | None, step: str) -> None:
-        self._timer = (
-            threading.Timer(seconds, _raise_in_thread, (threading.get_ident(), StepTimedOut))
-            if seconds
-            else None
-        )
-
-    def __enter__(self) -> None:
-        if self._timer:
-            self._timer.daemon = True
-            self._timer.start()
-
-    def __exit__(self, *exception: object) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-
-def _raise_in_thread(thread: int, error: type[BaseException]) -> None:
-    """Raise an error in another thread, at its next Python instruction."""
-    if thread:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

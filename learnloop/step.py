@@ -27,6 +27,7 @@ from learnloop.discovery import make_importable
 from learnloop.errors import CorruptArtifact, GateRefused, LearnLoopError, RunCancelled, UsageError
 from learnloop.fingerprint import Fingerprint, fingerprint_step
 from learnloop.holding import hold
+from learnloop.interruption import Interruption
 from learnloop.ledger import ArtifactRecord, ExecutionRecord, Ledger, open_ledger
 from learnloop.settings import Settings, load_settings
 from learnloop.steplog import step_log
@@ -385,8 +386,8 @@ class _Execution:
 
     def _record_failure(self, fault: BaseException) -> BaseException:
         """Write down why the attempt ended; give the error to raise."""
-        cancelled = isinstance(fault, (RunCancelled, KeyboardInterrupt))
         error = _explain(fault, self.spec)
+        cancelled = isinstance(error, (RunCancelled, KeyboardInterrupt))
         if not cancelled:
             logger.error("%s", "".join(traceback.format_exception(fault)).rstrip())
         with contextlib.suppress(LearnLoopError):  # the database itself may be what failed
@@ -397,6 +398,8 @@ class _Execution:
 
 
 def _explain(fault: BaseException, spec: StepSpec) -> BaseException:
+    if isinstance(fault, Interruption):
+        return fault.error
     if isinstance(fault, LearnLoopError) or not isinstance(fault, Exception):
         return fault
     if isinstance(fault, OSError) and fault.errno:

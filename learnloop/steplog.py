@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
 
-from learnloop.errors import LearnLoopError
 from learnloop.settings import Settings
 
 _current: ContextVar[str] = ContextVar("current_step", default="")
@@ -55,12 +53,7 @@ class _StepFile(logging.FileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Say nothing of a log that cannot be written; pass on the end of a step's time.
-
-        A step that is cancelled, or out of time, is interrupted wherever it is, here too.
-        """
-        if isinstance(sys.exc_info()[1], LearnLoopError):
-            raise  # logging calls this while it handles the error
+        """Say nothing of a log that cannot be written."""
 
 
 @contextlib.contextmanager

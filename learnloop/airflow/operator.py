@@ -19,9 +19,11 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from learnloop.airflow.form import Interval, read_parameters
 from learnloop.airflow.links import MlflowLink, ReportLink
+from learnloop.airflow.pods import executor_config
 from learnloop.artifacts import PublishedModel, RegisteredModel
 from learnloop.component import Json
 from learnloop.errors import GraphError, LearnLoopError, RunCancelled, UsageError
+from learnloop.interruption import Cancellation, explain_interruptions, time_limit
 from learnloop.pipeline import Graph, Node, OutputReference, Pipeline
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class StepOperator(BaseOperator):
             retry_delay=timedelta(seconds=needs.retry_delay_seconds),
             execution_timeout=timedelta(seconds=limit + SLACK_SECONDS) if limit else None,
             pool=needs.pool,
+            executor_config=executor_config(needs),
             outlets=list(announced_assets(pipeline, node).values()),
             doc_md=node.component.function.__doc__,
             **arguments,
@@ -99,7 +102,8 @@ class StepOperator(BaseOperator):
         status = "failed"
         run.watcher.step_started(self.task_id)
         try:
-            result = self._execute(context, run)
+            with explain_interruptions():
+                result = self._execute(context, run)
             status = result.status
         except (RunCancelled, KeyboardInterrupt) as stop:
             status = "cancelled"
@@ -121,7 +125,7 @@ class StepOperator(BaseOperator):
 
     def _execute(self, context: Context, run: OngoingRun) -> StepResult:
         from learnloop.ledger import open_ledger
-        from learnloop.runner import TimeLimit, record_run
+        from learnloop.runner import record_run
         from learnloop.step import execute_step
 
         options = run.options
@@ -145,7 +149,7 @@ class StepOperator(BaseOperator):
         def report(text: str, /, **numbers: float) -> None:
             run.watcher.step_progressed(self.task_id, text, numbers)
 
-        with TimeLimit(self.limit_seconds, self.task_id):
+        with time_limit(self.limit_seconds):
             result = execute_step(spec, settings=run.settings, report=report)
         if result.status != "refused":
             self._announce(context, spec, result)
@@ -210,10 +214,10 @@ class StepOperator(BaseOperator):
         """Stop the step when a person ends the task; a timeout has stopped it already.
 
         Raises:
-            RunCancelled: In the middle of the step, which records it.
+            Cancellation: In the middle of the step, which records it.
         """
         if not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
-            raise RunCancelled("The task was stopped in Airflow.", where=self.task_id)
+            raise Cancellation(what="The task was stopped in Airflow.", where=self.task_id)
 
 
 def announced_assets(pipeline: Pipeline[...], node: Node) -> Mapping[str, Asset]:

@@ -16,13 +16,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnloop import steplog
 from learnloop.artifacts import Evaluation
 from learnloop.component import Context, Input, Output, component
 from learnloop.errors import LearnLoopError, UsageError
 from learnloop.ledger import ArtifactRecord, ExecutionRecord, Ledger, open_ledger
 from learnloop.pipeline import Node, pipeline
-from learnloop.runner import Run, StepTimedOut, run_graph, run_pipeline
+from learnloop.runner import Run, run_graph, run_pipeline
 from learnloop.settings import Settings
 from learnloop.step import StepResult, StepSpec, execute_step
 from learnloop.steplog import log_file, step_log
@@ -287,21 +286,6 @@ def test_how_many_files_a_cached_step_opens(
     assert {result.status for result in ended.results.values()} == {"cached"}
     assert len([name for name in opened if name.endswith("manifest.json")]) == 3
     assert len([name for name in opened if name.endswith("document.json")]) == 3
-
-
-def test_an_interruption_is_not_lost_in_the_log(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A timeout may strike while a line is written, where logging swallows what is raised."""
-
-    def interrupt(*arguments: Any) -> None:
-        raise StepTimedOut
-
-    with step_log(settings, "run", "make"):
-        monkeypatch.setattr(steplog._StepFile, "flush", interrupt)
-        with pytest.raises(StepTimedOut):
-            logging.getLogger("learnloop").warning("half a line")
-        monkeypatch.undo()
 
 
 def test_a_log_that_cannot_be_written_fails_nothing(settings: Settings) -> None:
