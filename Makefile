@@ -7,6 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Airflow configures the logging of its whole process, so its tests have a process of their own.
 AIRFLOW_TESTS := tests/learnloop/airflow tests/dags
+report = $(if $(REPORTS),--junitxml $(REPORTS)/$(1).xml)
 export PYTHONPATH := $(CURDIR)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -22,9 +23,9 @@ $(READY): requirements.lock setup.py scripts/setup
 run: $(READY)  ## Run both pipelines end to end (DATA=folder for real data)
 	@$(BIN)/python -m pipelines $(if $(DATA),--data $(DATA))
 
-test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS:%=--ignore %)
-	@$(BIN)/python -m pytest $(AIRFLOW_TESTS)
+test: $(READY)  ## Run the tests (REPORTS=folder for JUnit reports)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(AIRFLOW_TESTS:%=--ignore %) $(call report,tests)
+	@$(BIN)/python -m pytest $(AIRFLOW_TESTS) $(call report,airflow)
 
 test-slow: $(READY)  ## Run the long checks
 	@$(BIN)/python -m pytest -m slow --timeout 7200 $(AIRFLOW_TESTS:%=--ignore %)
@@ -38,8 +39,9 @@ check: $(READY)  ## Format, lint, types, import contracts, generated docs
 	@$(BIN)/python -m learnloop.catalogue | diff - docs/components.md \
 		|| { echo "docs/components.md is not what the code says: make docs"; exit 1; }
 
-docs: $(READY)  ## Write the component catalogue
+docs: $(READY)  ## Write the component catalogue and Grafana's dashboards
 	@$(BIN)/python -m learnloop.catalogue > docs/components.md
+	@$(BIN)/python -m monitoring.grafana
 
 format: $(READY)  ## Format the code
 	@$(BIN)/ruff format .

@@ -87,6 +87,10 @@ setup(
             "serving = serving.command:serving_commands",
             "simulate = simulator.command:simulate_command",
         ],
+        "learnloop.metrics": [
+            "features = feature_store.freshness:describe_freshness",
+            "serving = serving.rollout_metrics:describe_rollout",
+        ],
         "learnloop.kept_runs": ["holds = privacy.retention:runs_of_held_people"],
     },
     classifiers=[

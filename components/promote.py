@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from learnloop.artifacts import Artifact, Blessing, Evaluation
+from learnloop.artifacts import Artifact, Blessing
 from learnloop.component import Context, Output, Resources, component
-from learnloop.ledger import open_ledger
-from learnloop.ledger.lineage import input_of_run
 from learnloop.settings import Settings
-from learnloop.store import open_store
+from serving.blessing import Judgement, read_judgement
 from serving.moves import Mover
 from serving.places import open_place
-from serving.registry import CHALLENGER, CHAMPION, RUN_TAG, Aliases
+from serving.registry import CHALLENGER, CHAMPION, Aliases
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,13 @@ def promote(verdict: Output[Blessing], *, name: str, context: Context) -> None:
     """
     settings = context.settings
     standing = read_standing(name, settings)
-    reason = standing.objection
-    is_earned = False
-    if not reason and standing.challenger is not None:
-        is_earned, reason = _read_blessing(name, standing.challenger, settings)
+    version = standing.challenger
+    judgement = Judgement(standing.objection)
+    if version is not None and not judgement.objection:
+        judgement = read_judgement(name, version, settings)
+    is_earned, reason = not judgement.objection, judgement.objection
     if is_earned:
+        reason = f"Version {version} is in service and was blessed with {judgement.figures}."
         Mover(settings).make_champion(name, reason)
     context.report(reason)
     verdict.write(
@@ -128,29 +128,7 @@ def promote(verdict: Output[Blessing], *, name: str, context: Context) -> None:
             "blessed": is_earned,
             "reasons": [reason],
             "name": name,
-            "version": standing.challenger,
+            "version": version,
             "champion": standing.champion,
         }
-    )
-
-
-def _read_blessing(name: str, version: str, settings: Settings) -> tuple[bool, str]:
-    """Tell whether the run that made a version blessed it, with the figures, in a sentence."""
-    run_id = Aliases(settings.mlflow_uri).version_tag(name, version, RUN_TAG) or ""
-    ledger = open_ledger(settings.ledger_url)
-    store = open_store(settings.store_location, str(settings.home_folder))
-    kinds: dict[str, type[Blessing | Evaluation]] = {"blessing": Blessing, "evaluation": Evaluation}
-    documents = {}
-    for role, kind in kinds.items():
-        found = input_of_run(ledger, run_id, role, kind.reference())
-        if found is None:
-            return False, f"What version {version} was judged by is no longer on record."
-        documents[role] = kind.open(store.fetch(found.uri)).load()
-    blessing, evaluation = documents["blessing"], documents["evaluation"]
-    if not blessing["blessed"]:
-        return False, f"Version {version} is not blessed: {' '.join(blessing['reasons'])}"
-    figures = evaluation["metrics"][evaluation["judged"]]
-    return True, (
-        f"Version {version} is in service and was blessed with an AUC of {figures['auc']:.3f} "
-        f"on {figures['rows']:,} rows."
     )

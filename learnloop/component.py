@@ -88,8 +88,9 @@ Output = Annotated[AnyArtifact, _Writes()]
 class Resources:
     """What a step needs and how it may fail.
 
-    Every runner honours retries and timeouts, Airflow the pool. Cores and memory are what a person
-    sizes a worker by: no runner reserves them.
+    Every runner honours retries and timeouts, Airflow the pool. Cores and memory are reserved where
+    Airflow runs each task in a pod of its own; the local runner and other executors share what the
+    machine has.
 
     Args:
         cpus: Processor cores.

@@ -176,7 +176,7 @@ def private_broker() -> Iterator[PrivateBroker]:
             amqp=broker.port, management=broker.port + 1, prometheus=broker.port + 2
         )
     )
-    (place / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    (place / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
     try:
         broker.start()
         yield broker

@@ -138,23 +138,32 @@ def get(
 
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any.")] = DEFAULT_PORT,
+    host: Annotated[
+        str, typer.Option(help="The address; others than loopback need TLS and tokens.")
+    ] = "127.0.0.1",
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="The server's certificate and chain (PEM).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
 ) -> None:
-    """Answer requests for the online features of a service, on loopback, until SIGTERM or Ctrl-C.
+    """Answer requests for the online features of a service until SIGTERM or Ctrl-C.
 
     Callers show one of the bearer tokens in LEARNLOOP_FEATURES_TOKENS; without it everybody on this
     machine is let in.
     """
     import signal
 
-    from feature_store.online.server import HOST, serving_features
+    from feature_store.online.server import serving_features, tls_context
     from feature_store.store import FeatureStore
 
     endings = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, endings)
     store = FeatureStore()
     services = ", ".join(store.definitions.services) or "no service"
-    with serving_features(store, port) as taken:
-        print(f"Online features of {services}: http://{HOST}:{taken}", flush=True)
+    tls = tls_context(tls_certificate, tls_key)
+    with serving_features(store, port, host=host, tls=tls) as taken:
+        scheme = "http" if tls is None else "https"
+        print(f"Online features of {services}: {scheme}://{host}:{taken}", flush=True)
         signal.sigwait(endings)
 
 

@@ -27,7 +27,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 import redis
@@ -311,12 +311,15 @@ class RedisStore:
             )
 
     def _rewrite_files(self) -> None:
-        """Have Redis write its files again, without the rows that were removed."""
+        """Have Redis write its files again, without the rows that were removed.
+
+        A provider that hides these commands (ElastiCache does) keeps files of its own, as backups.
+        """
         files = self._client.info("persistence")
         if files["aof_enabled"]:
-            self._client.bgrewriteaof()
+            _unless_hidden(self._client.bgrewriteaof)
         if self._has_snapshots():
-            self._client.bgsave(schedule=True)
+            _unless_hidden(lambda: self._client.bgsave(schedule=True))
         deadline = time.monotonic() + REWRITE_SECONDS
         while any(self._client.info("persistence")[work] for work in REWRITING):
             if time.monotonic() > deadline:
@@ -422,3 +425,11 @@ def _newer(below: bytes | None, above: bytes | None) -> bytes | None:
     if below is None or above is None:
         return above or below
     return below if below[:STAMP_BYTES] > above[:STAMP_BYTES] else above
+
+
+def _unless_hidden(command: Callable[[], object]) -> None:
+    try:
+        command()
+    except redis.ResponseError as fault:
+        if not str(fault).startswith("unknown command"):
+            raise

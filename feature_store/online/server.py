@@ -1,23 +1,32 @@
-"""The feature server: online features over HTTP, on loopback.
+"""The feature server: online features over HTTP, on loopback; elsewhere with TLS and tokens.
 
 ``POST /get-online-features`` answers what :mod:`feature_store.online.answering` says, ``GET
-/health`` whether the online store answers. Whoever asks for features shows a bearer token of
-``LEARNLOOP_FEATURES_TOKENS`` where it is set. Nothing of a request is logged.
+/health`` whether the online store answers, ``GET /metrics`` what Prometheus reads. Whoever asks for
+features shows a bearer token of ``LEARNLOOP_FEATURES_TOKENS`` where it is set. Nothing of a request
+is logged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hmac
+import ipaddress
 import json
 import logging
 import os
 import socket
+import ssl
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from feature_store.asking import PurposeRefused
 from feature_store.online.answering import Answering
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
     from feature_store.store import FeatureStore
 
 HOST = "127.0.0.1"
-FEATURES, HEALTH = "/get-online-features", "/health"
+FEATURES, HEALTH, METRICS = "/get-online-features", "/health", "/metrics"
 TOKENS_VARIABLE = "LEARNLOOP_FEATURES_TOKENS"
 SHORTEST_TOKEN = 16
 MOST_BYTES = 1 << 20
@@ -38,6 +47,8 @@ WAIT_SECONDS = 30
 """For how long a connection may say nothing."""
 LINGER_SECONDS = 5
 """The same once the caller was refused."""
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""The buckets of how long an answer takes."""
 
 STATUSES: tuple[tuple[type[LearnLoopError], HTTPStatus], ...] = (
     (PurposeRefused, HTTPStatus.FORBIDDEN),
@@ -71,27 +82,66 @@ def load_tokens() -> tuple[str, ...]:
     return tuple(tokens)
 
 
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Read the files of TLS.
+
+    Args:
+        certificate: The server's certificate and its chain (PEM); None for no TLS.
+        key: Its private key (PEM).
+
+    Raises:
+        UsageError: One is named without the other, or they cannot be read as what they should be.
+    """
+    if certificate is None and key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate or "", key or "")
+    except (OSError, ssl.SSLError) as fault:
+        raise UsageError(
+            "The files of TLS cannot be used.",
+            where=f"{certificate}, {key}",
+            expected="a certificate and its private key, in PEM",
+            received=fault.strerror or fault,
+        ) from None
+    return context
+
+
 @contextlib.contextmanager
-def serving_features(store: FeatureStore, port: int) -> Iterator[int]:
+def serving_features(
+    store: FeatureStore, port: int, *, host: str = HOST, tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """Answer requests for the length of a ``with`` block.
 
     Args:
         store: The feature store.
-        port: The port on loopback; 0 for any.
+        port: The port; 0 for any.
+        host: The address; others than loopback need TLS and tokens.
+        tls: The server's certificate.
 
     Yields:
         The port.
 
     Raises:
-        UsageError: The port is taken, or a token is too short.
+        UsageError: The port is taken, a token is too short, or the address is open to others.
     """
     tokens = load_tokens()
+    is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    if not (is_loopback or (tls and tokens)):
+        raise UsageError(
+            "Features of learners are not served beyond this machine without TLS and tokens.",
+            where=f"--host {host}",
+            expected=f"--tls-certificate, --tls-key, and {TOKENS_VARIABLE}",
+            received=f"{'TLS' if tls else 'no TLS'}, {len(tokens)} tokens",
+            next=f'export {TOKENS_VARIABLE}="$(openssl rand -hex 32)"',
+        )
     try:
-        server = _Server(port, store, tokens)
+        server = _Server(host, port, tls, store, tokens)
     except OSError as fault:
         raise UsageError(
             "The port of the feature server cannot be had.",
-            where=f"{HOST}:{port}",
+            where=f"{host}:{port}",
             received=fault.strerror or fault,
             next="learnloop features serve --port 0",
         ) from None
@@ -108,11 +158,36 @@ def serving_features(store: FeatureStore, port: int) -> Iterator[int]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, store: FeatureStore, tokens: tuple[str, ...]) -> None:
-        super().__init__((HOST, port), _Handler)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        store: FeatureStore,
+        tokens: tuple[str, ...],
+    ) -> None:
+        super().__init__((host, port), _Handler)
+        if tls is not None:
+            # A caller who is slow to shake hands holds up its own thread alone.
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._store = store
         self._tokens = [token.encode() for token in tokens]
         self.answering = Answering(store)
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "learnloop_features_request_seconds",
+            "Time from a request for features to its answer, by HTTP status.",
+            ["status"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of callers who go away or speak no TLS, as probes of a port do."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def lets_in(self, authorization: str) -> bool:
         """Whether a header shows one of the tokens; each is compared in constant time."""
@@ -137,10 +212,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = WAIT_SECONDS
     error_content_type = "application/json"
     error_message_format = '{"error": "HTTP %(code)d"}'
-    _methods: ClassVar = {FEATURES: "POST", HEALTH: "GET"}
+    _methods: ClassVar = {FEATURES: "POST", HEALTH: "GET", METRICS: "GET"}
 
     def do_GET(self) -> None:
-        if self.path != HEALTH:
+        if self.path == METRICS:
+            page = generate_latest(self.server.registry)
+            self._send(HTTPStatus.OK, CONTENT_TYPE_LATEST, page)
+        elif self.path != HEALTH:
             self._refuse_place()
         elif self.server.is_healthy():
             self._answer(HTTPStatus.OK, {"online store": "up"})
@@ -154,7 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             told = {"WWW-Authenticate": "Bearer"}
             self._refuse(HTTPStatus.UNAUTHORIZED, "A valid bearer token is required.", **told)
         elif (body := self._body()) is not None:
-            self._answer(*self._answered(body))
+            began = time.perf_counter()
+            status, document = self._answered(body)
+            self._answer(status, document)
+            self.server.seconds.labels(status.value).observe(time.perf_counter() - began)
 
     def _answered(self, body: bytes) -> tuple[HTTPStatus, Any]:
         try:
@@ -212,8 +293,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: HTTPStatus, document: Any, **headers: str) -> None:
         content = json.dumps(document, allow_nan=False).encode()
+        self._send(status, "application/json", content, **headers)
+
+    def _send(self, status: HTTPStatus, kind: str, content: bytes, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
             self.send_header(name, value)

@@ -46,8 +46,8 @@ def airflow_dag(
 ) -> DAG:
     """Make a DAG of a pipeline.
 
-    Retries, timeouts and pools are those that each component declares (``Resources``), or that the
-    pipeline declares for a step (``component.needing(retries=2)``).
+    Retries, timeouts, pools, cores and memory are those that each component declares
+    (``Resources``), or that the pipeline declares for a step (``component.needing(retries=2)``).
 
     Args:
         pipeline: The pipeline.

@@ -31,6 +31,7 @@ COMMANDS = {
     "gc": "learnloop.cli.gc:gc",
     "components": "learnloop.cli.components:components",
     "dag": "learnloop.cli.dag:dag",
+    "metrics": "learnloop.cli.metrics:metrics",
 }
 """The framework's commands. Other packages add theirs by the entry point ``learnloop.commands``."""
 

@@ -47,8 +47,9 @@ def collect(
         ),
     ] = False,
     metrics_port: Annotated[
-        int, typer.Option(help="Serve Prometheus metrics on this port of loopback; 0: not.")
+        int, typer.Option(help="Serve Prometheus metrics on this port; 0: not.")
     ] = 0,
+    metrics_host: Annotated[str, typer.Option(help="The interface of the metrics.")] = "127.0.0.1",
 ) -> None:
     """Collect events into Parquet by kind and hour, each exactly once, until told to stop.
 
@@ -65,7 +66,7 @@ def collect(
     if metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(metrics_port, "127.0.0.1", collector.counts.registry)
+        start_http_server(metrics_port, metrics_host, collector.counts.registry)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

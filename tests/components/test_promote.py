@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,16 @@ import pytest
 
 from components.champion import open_registry
 from components.promote import Standing, promote
-from learnloop.artifacts import Blessing, Evaluation
-from learnloop.component import Input, Output, component
 from learnloop.ledger import open_ledger
 from learnloop.ledger.journal import read_journal
 from learnloop.pipeline import pipeline
 from learnloop.settings import Settings
-from serving.moves import MLFLOW_VERSION, Mover
-from serving.registry import CHALLENGER, CHAMPION, RUN_TAG
-from tests.serving.small_models import publication
+from serving.moves import Mover
+from serving.registry import CHAMPION
+from tests.serving.judged import NAME, publish_judged
+from tests.serving.small_models import saved_model
 
 pytestmark = pytest.mark.xdist_group("publishing")
-
-NAME = "exams"
-FIGURES = {"judged": "test", "metrics": {"test": {"auc": 0.8126, "rows": 4000}}}
-
-
-@component
-def judge(blessing: Output[Blessing], evaluation: Output[Evaluation], *, is_good: bool) -> None:
-    """Stand for training and evaluation."""
-    reasons = [] if is_good else ["The AUC is 0.612, at least 0.700 is wanted."]
-    blessing.write({"blessed": is_good, "reasons": reasons})
-    evaluation.write(FIGURES)
-
-
-@component
-def sign(
-    blessing: Input[Blessing], evaluation: Input[Evaluation], signed: Output[Evaluation]
-) -> None:
-    """Stand for registering."""
-    signed.write(evaluation.load())
-
-
-@pipeline
-def exams(is_good: bool) -> None:
-    """Make a model."""
-    judged = judge(is_good=is_good)
-    sign(judged.blessing, judged.evaluation)
 
 
 @pipeline
@@ -58,21 +32,10 @@ def looking() -> None:
 @pytest.fixture
 def register(settings: Settings, tmp_path: Path) -> Callable[..., str]:
     """Makes a version whose run is on record, and publishes it."""
-
-    def make(*, is_good: bool = True, run_id: str = "") -> str:
-        run = run_id or exams.run_in(settings, is_good=is_good).id
-        registry = open_registry(settings)
-        client = registry.client()
-        if not client.search_registered_models(f"name = '{NAME}'"):
-            client.create_registered_model(NAME)
-        tags = {RUN_TAG: run}
-        version = str(client.create_model_version(NAME, tmp_path.as_uri(), tags=tags).version)
-        registry.set_alias(NAME, CHALLENGER, version)
-        made = publication(tmp_path, int(version), lineage={MLFLOW_VERSION: version})
-        mover(settings).push(NAME, made, why="a test")
-        return version
-
-    return make
+    at_once = settings.model_copy(update={"serving_poll": 0.0})
+    return partial(
+        publish_judged, at_once, lambda version: saved_model(tmp_path / str(version), str(version))
+    )
 
 
 def mover(settings: Settings) -> Mover:

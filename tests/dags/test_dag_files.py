@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 HEAVY = {
-    "boto3", "duckdb", "great_expectations", "keras", "mlflow", "numpy", "pandas", "plotly",
-    "pyarrow", "scipy", "sklearn", "tensorflow", "tensorflow_data_validation",
+    "boto3", "duckdb", "great_expectations", "keras", "kubernetes", "mlflow", "numpy", "pandas",
+    "plotly", "pyarrow", "scipy", "sklearn", "tensorflow", "tensorflow_data_validation",
     "tensorflow_metadata", "tensorflow_transform", "tf_keras", "tfx_bsl", "apache_beam",
 }  # fmt: skip
 FIRST_TASKS = {

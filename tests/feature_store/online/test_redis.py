@@ -257,3 +257,14 @@ def test_no_byte_of_an_erased_row_is_left_on_disk(tmp_path: Path) -> None:
 
 def _files(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+def test_a_provider_that_keeps_files_of_its_own_hides_how_they_are_written(tmp_path: Path) -> None:
+    commands = ("CONFIG", "BGSAVE", "BGREWRITEAOF")
+    hidden = [word for command in commands for word in ("--rename-command", command, "")]
+    with redis_server(tmp_path, "--appendonly", "yes", *hidden) as server:
+        store = RedisStore(server.url())
+        materialize(store, numbered([1, 2], 1))
+        assert store.erase(VIEW, [learner_part(1)]) == 1
+        assert read(store, [1, 2]) == [None, 1]
+        store.close()

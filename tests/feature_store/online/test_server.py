@@ -6,18 +6,26 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from feature_store.online.server import MOST_BYTES, TOKENS_VARIABLE, serving_features
+from feature_store.online.server import (
+    MOST_BYTES,
+    TOKENS_VARIABLE,
+    serving_features,
+    tls_context,
+)
 from feature_store.store import FeatureStore
 from learnloop.errors import UsageError
 from learnloop.settings import Settings, project_root
@@ -187,12 +195,26 @@ def test_requests_that_are_refused(
 
 
 def test_other_places(caller: Caller) -> None:
-    there = "There is POST /get-online-features, GET /health."
+    there = "There is POST /get-online-features, GET /health, GET /metrics."
     assert caller.send("GET", "/") == (404, {"error": there})
     assert caller.ask(path="/push") == (404, {"error": there})
     told = {"error": "/get-online-features is asked by POST."}
     assert caller.send("GET", "/get-online-features") == (405, told)
     assert caller.send("DELETE", "/health") == (501, {"error": "HTTP 501"})
+
+
+def test_what_prometheus_reads(guarded: Caller) -> None:
+    """Answers are counted by status; the page needs no token and names nobody."""
+    for body in (REQUEST, b"{"):
+        guarded.ask(body, Authorization=f"Bearer {TOKEN}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{guarded.port}/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        told = answer.read().decode().splitlines()
+    counts = [line for line in told if line.startswith("learnloop_features_request_seconds_count")]
+    assert counts == [
+        'learnloop_features_request_seconds_count{status="200"} 1.0',
+        'learnloop_features_request_seconds_count{status="400"} 1.0',
+    ]
 
 
 def test_a_fault_tells_nothing_of_a_learner(
@@ -227,6 +249,77 @@ def test_a_token_that_is_no_secret(store: FeatureStore, monkeypatch: pytest.Monk
         "  expected: at least 16 characters each\n"
         "  received: 5 characters\n"
         '  next:     export LEARNLOOP_FEATURES_TOKENS="$(openssl rand -hex 32)"'
+    )
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path, trustme.CA]:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = tmp_path / "tls.crt", tmp_path / "tls.key"
+    issued.cert_chain_pems[0].write_to_path(str(files[0]))
+    issued.private_key_pem.write_to_path(str(files[1]))
+    return *files, authority
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+@pytest.mark.parametrize("tokens", ["", TOKEN])
+def test_an_address_that_others_reach(
+    has_tls: bool,
+    tokens: str,
+    certificate: tuple[Path, Path, trustme.CA],
+    store: FeatureStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TOKENS_VARIABLE, tokens)
+    tls = tls_context(*certificate[:2]) if has_tls else None
+    if tls is not None and tokens:
+        with serving_features(store, 0, host="0.0.0.0", tls=tls) as port:
+            assert port
+        return
+    with pytest.raises(UsageError) as refused, serving_features(store, 0, host="0.0.0.0", tls=tls):
+        pass
+    assert str(refused.value) == (
+        "Features of learners are not served beyond this machine without TLS and tokens.\n"
+        "  where:    --host 0.0.0.0\n"
+        "  expected: --tls-certificate, --tls-key, and LEARNLOOP_FEATURES_TOKENS\n"
+        f"  received: {'TLS' if has_tls else 'no TLS'}, {1 if tokens else 0} tokens\n"
+        '  next:     export LEARNLOOP_FEATURES_TOKENS="$(openssl rand -hex 32)"'
+    )
+
+
+def test_features_over_tls(
+    certificate: tuple[Path, Path, trustme.CA],
+    store: FeatureStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving_features(store, 0, tls=tls_context(*certificate[:2])) as port:
+        socket.create_connection(("127.0.0.1", port)).close()  # a probe of the port
+        with pytest.raises(OSError):
+            Caller(port).send("GET", "/health")
+        context = ssl.create_default_context()
+        certificate[2].configure_trust(context)
+        caller = HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
+        caller.request(
+            "POST",
+            "/get-online-features",
+            json.dumps(REQUEST),
+            {"Content-Type": "application/json"},
+        )
+        answer = caller.getresponse()
+        assert (answer.status, json.loads(answer.read())["results"][0]["values"]) == (200, [7, 8])
+        caller.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_files_of_tls_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        tls_context(tmp_path / "tls.crt", None)
+    assert str(refused.value) == (
+        "The files of TLS cannot be used.\n"
+        f"  where:    {tmp_path}/tls.crt, None\n"
+        "  expected: a certificate and its private key, in PEM\n"
+        "  received: No such file or directory"
     )
 
 
