@@ -76,20 +76,21 @@ class Metrics:
         self.logged: Callable[[], Mapping[str, int]] = dict
         self.connections: Callable[[], int] = lambda: 0
 
-    def answered(self, model: str, api: str, entrypoint: str, seconds: float) -> None:
-        """Count a request that was answered.
+    def answered(self, model: str, api: str, entrypoint: str, seconds: Iterable[float]) -> None:
+        """Count requests that were answered.
 
         Args:
             model: The model's name.
             api: What was asked (``Predict`` by gRPC, ``predict`` by REST).
             entrypoint: ``GRPC`` or ``REST``.
-            seconds: From the whole request's arrival to the answer.
+            seconds: Of each, from the whole request's arrival to the answer.
         """
         key = (model, api, entrypoint)
         histogram = self._answers.get(key)
         if histogram is None:
             histogram = self._answers[key] = Histogram(_LATENCY_BOUNDS)
-        histogram.add(seconds * 1e6)
+        for one in seconds:
+            histogram.add(one * 1e6)
 
     def refused(self, model: str, code: int) -> None:
         """Count a request that was refused; the model is "" where there is none of that name."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -131,31 +131,61 @@ class Answering:
         done = partial(self._answer, read, servable, signature, inputs, write, clock())
         servable.submit(signature, inputs, outputs, self._deadline(asked.head), done)
 
-    def send(
+    def send(self, requests: Sequence[Asked], texts: Sequence[bytes]) -> list[float]:
+        """Send the answers to requests that were run, and count them.
+
+        Args:
+            requests: The requests, all of one route.
+            texts: The answer to each in JSON.
+
+        Returns:
+            The seconds that each took.
+        """
+        seconds = []
+        for asked, text in zip(requests, texts, strict=True):
+            try:
+                asked.send(200, JSON, text)
+            except Exception as fault:
+                log_fault(fault)  # the others have their answers all the same
+            seconds.append(clock() - asked.since)
+        route = requests[0].route
+        self._metrics.answered(route.model, route.verb, "REST", seconds)
+        return seconds
+
+    def tell(
         self,
         asked: Asked,
         servable: Servable,
         signature: str,
         inputs: Tensors,
         outputs: Tensors,
-        text: bytes,
+        seconds: float,
     ) -> None:
-        """Send the answer to a request that was run.
+        """Tell the observer of an answer.
 
         Args:
             asked: The request.
             servable: The version that answered.
             signature: The signature's name.
-            inputs: What it was run with; is not looked at where nobody observes.
-            outputs: What came of it; as the inputs.
-            text: The answer in JSON.
+            inputs: What it was run with.
+            outputs: What came of it.
+            seconds: What it took.
         """
-        asked.send(200, JSON, text)
-        seconds = clock() - asked.since
-        route = asked.route
-        self._metrics.answered(route.model, route.verb, "REST", seconds)
-        if self._observer is not None:
-            self._tell(asked, servable, signature, inputs, outputs, seconds)
+        if self._observer is None:
+            return
+        try:
+            self._observer(
+                model=servable.model,
+                version=servable.version,
+                label=asked.route.label,
+                signature=signature,
+                inputs=inputs,
+                outputs=outputs,
+                metadata=asked.head.metadata,
+                seconds=seconds,
+            )
+        except Exception:
+            self._metrics.observer_failures += 1
 
     def refuse(self, head: Head, error: Exception, send: Send) -> None:
         """Send why there is no answer."""
@@ -189,31 +219,8 @@ class Answering:
             self.refuse(asked.head, error, asked.send)
             return
         self._metrics.ran(servable, asked.route.verb.capitalize(), ran)
-        self.send(asked, servable, signature, inputs, answer, text)
-
-    def _tell(
-        self,
-        asked: Asked,
-        servable: Servable,
-        signature: str,
-        inputs: Tensors,
-        outputs: Tensors,
-        seconds: float,
-    ) -> None:
-        assert self._observer is not None
-        try:
-            self._observer(
-                model=servable.model,
-                version=servable.version,
-                label=asked.route.label,
-                signature=signature,
-                inputs=inputs,
-                outputs=outputs,
-                metadata=asked.head.metadata,
-                seconds=seconds,
-            )
-        except Exception:
-            self._metrics.observer_failures += 1
+        (seconds,) = self.send((asked,), (text,))
+        self.tell(asked, servable, signature, inputs, answer, seconds)
 
     def _known(self, model: str) -> str:
         """Name a model in the metrics only if there is one: callers must not make label values."""

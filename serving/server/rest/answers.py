@@ -14,6 +14,7 @@ JSON = b"application/json"
 TEXT = b"text/plain"
 HTML = b"text/html"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_KEPT_HEADS = 4096
 
 STATUSES = {
     Code.CANCELLED: 499,
@@ -38,11 +39,14 @@ def _phrase(status: int) -> str:
 
 
 class AnswerHeads:
-    """Writes the heads of answers; the date changes once a second."""
+    """Writes the heads of answers, each once for as long as the date is the same."""
 
     def __init__(self) -> None:
-        self._second = 0
-        self._made: dict[tuple[int, bytes, bool], bytes] = {}
+        self._written: dict[tuple[int, bytes, int, bool], bytes] = {}
+
+    def forget(self) -> None:
+        """Write heads anew; to be called as often as the date they tell has to be right."""
+        self._written.clear()
 
     def write(self, status: int, kind: bytes, length: int, keep_alive: bool) -> bytes:
         """Write a head.
@@ -53,24 +57,26 @@ class AnswerHeads:
             length: Its bytes.
             keep_alive: Whether the connection stays open.
         """
-        now = int(time.time())
-        if now != self._second:
-            self._second = now
-            self._made.clear()
-        key = (status, kind, keep_alive)
-        made = self._made.get(key)
-        if made is None:
-            lines = [
-                f"HTTP/1.1 {status} {_phrase(status)}",
-                f"Content-Type: {kind.decode()}",
-                f"Date: {formatdate(now, usegmt=True)}",
-            ]
-            if status == 401:
-                lines.append("WWW-Authenticate: Bearer")
-            if not keep_alive:
-                lines.append("Connection: close")
-            made = self._made[key] = "\r\n".join([*lines, "Content-Length: "]).encode()
-        return b"%b%d\r\n\r\n" % (made, length)
+        key = (status, kind, length, keep_alive)
+        head = self._written.get(key)
+        if head is None:
+            if len(self._written) >= _KEPT_HEADS:
+                self._written.clear()
+            head = self._written[key] = _head(status, kind, length, keep_alive)
+        return head
+
+
+def _head(status: int, kind: bytes, length: int, keep_alive: bool) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} {_phrase(status)}",
+        f"Content-Type: {kind.decode()}",
+        f"Date: {formatdate(int(time.time()), usegmt=True)}",
+    ]
+    if status == 401:
+        lines.append("WWW-Authenticate: Bearer")
+    if not keep_alive:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
 
 
 def error_body(error: ServingError) -> bytes:

@@ -31,17 +31,25 @@ class BusyPoll:
         self._seconds = seconds if len(os.sched_getaffinity(0)) > 1 else 0.0
         self._answered = 0.0
         self._is_polling = False
+        self._has_answered = False
 
     def answered(self) -> None:
         """Note that an answer was sent."""
+        if self._is_polling:
+            self._has_answered = True  # the next poll looks at the clock, for all of them
+            return
         before, self._answered = self._answered, _clock()
-        if not self._is_polling and self._answered - before < _CLOSE * self._seconds:
+        if self._answered - before < _CLOSE * self._seconds:
             self._is_polling = True
             self._call_soon(self._poll)
 
     def _poll(self) -> None:
+        now = _clock()
+        if self._has_answered:
+            self._has_answered = False
+            self._answered = now
         # The loop does not sleep while there is something to call.
-        if _clock() - self._answered < self._seconds:
+        if now - self._answered < self._seconds:
             self._call_soon(self._poll)
         else:
             self._is_polling = False

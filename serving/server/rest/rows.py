@@ -81,21 +81,24 @@ class RowReader:
             The tensors, none where the requests do not fit together, and how many rows each request
             has in them: 0 where it asks for more than that or the exact way has to decide.
         """
-        requests = [self._ordinary(body) for body in bodies]
+        if not self._is_supported:
+            return {}, [0] * len(bodies)
+        try:
+            documents = list(map(orjson.loads, bodies))
+        except orjson.JSONDecodeError:
+            documents = list(map(_document, bodies))
+        requests = [
+            document["instances"]
+            if type(document) is dict
+            and len(document) == 1
+            and type(document.get("instances")) is list
+            and not _has_booleans(body)
+            else []
+            for document, body in zip(documents, bodies, strict=True)
+        ]
         rows = list(itertools.chain.from_iterable(requests))
         tensors = self._tensors(rows) if rows else None
-        return tensors or {}, [len(own) for own in requests]
-
-    def _ordinary(self, body: bytes) -> list[Any]:
-        """Read the rows of a request that has nothing else; none where it is not one."""
-        if not self._is_plain(body):
-            return []
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return []
-        rows = document.get("instances") if type(document) is dict and len(document) == 1 else None
-        return rows if type(rows) is list else []
+        return tensors or {}, list(map(len, requests))
 
     def _tensors(self, rows: list[Any]) -> Tensors | None:
         if type(rows[0]) is not dict:
@@ -137,8 +140,20 @@ class RowReader:
         return tensors
 
     def _is_plain(self, body: bytes) -> bool:
-        # numpy would take a boolean among numbers for 0 or 1.
-        return self._is_supported and b"true" not in body and b"false" not in body
+        return self._is_supported and not _has_booleans(body)
+
+
+def _has_booleans(body: bytes) -> bool:
+    """Tell whether there may be booleans, which numpy among numbers takes for 0 and 1."""
+    # A letter is found five times as fast as a word.
+    return (b"u" in body and b"true" in body) or (b"f" in body and b"false" in body)
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _array(values: Any, dtype: int) -> Any:
@@ -224,14 +239,13 @@ def predictions_of_each(outputs: Tensors, ends: Sequence[int]) -> list[bytes]:
         if array.ndim in _BETWEEN_ROWS and array.dtype.kind in "fiu":
             # A table is written once and its text cut between the rows.
             text = orjson.dumps(_jsonable(name, array), option=orjson.OPT_SERIALIZE_NUMPY)
-            between = _BETWEEN_ROWS[array.ndim]
-            rows = text[array.ndim : -array.ndim].split(between)
             if b"null" not in text:
-                first, last = b"[" * array.ndim, b"]" * array.ndim
-                return [
-                    b'{"predictions":%b%b%b}' % (first, between.join(rows[start:end]), last)
-                    for start, end in spans
-                ]
+                between = _BETWEEN_ROWS[array.ndim]
+                first, last = b'{"predictions":' + b"[" * array.ndim, b"]" * array.ndim + b"}"
+                rows = text[array.ndim : -array.ndim].split(between)
+                if len(rows) > len(spans):
+                    rows = [between.join(rows[start:end]) for start, end in spans]
+                return [b"%b%b%b" % (first, row, last) for row in rows]
     return [predictions(cut(outputs, start, end)) for start, end in spans]
 
 

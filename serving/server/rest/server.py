@@ -117,6 +117,7 @@ class RestServer:
 
     def _expire(self) -> None:
         now = self.now()
+        self.answer_heads.forget()  # the date
         # One pass over all of them twice a second costs less than a timer for each request, and
         # less than noting with each answer since when its connection is idle.
         for connection in list(self._connections):

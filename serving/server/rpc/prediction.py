@@ -148,7 +148,7 @@ class PredictionService:
             self._refused(spec.name, error)
             raise
         seconds = _clock() - started
-        self._metrics.answered(spec.name, "Predict", "GRPC", seconds)
+        self._metrics.answered(spec.name, "Predict", "GRPC", [seconds])
         self._tell(spec, servable, name, inputs, answer, context, seconds)
         return message
 
@@ -182,7 +182,7 @@ class PredictionService:
             raise
         self._metrics.gave_examples(spec.name, len(inputs[INPUTS]))
         seconds = _clock() - started
-        self._metrics.answered(spec.name, api, "GRPC", seconds)
+        self._metrics.answered(spec.name, api, "GRPC", [seconds])
         self._tell(spec, servable, name, inputs, answer, context, seconds)
 
     async def _multi_inference(self, raw: bytes, context: Any) -> bytes:

@@ -59,7 +59,7 @@ def test_waits_awake_for_as_long_as_answers_follow_closely(loop: Loop) -> None:
     poll.answered()
     loop.now += 0.5 * WAIT
     poll.answered()
-    assert loop.turns() == 11, "an answer prolongs the wait and begins no second one"
+    assert loop.turns() == 12, "an answer prolongs the wait and begins no second one"
     loop.now += 3 * WAIT
     poll.answered()
     assert loop.turns() == 0, "requests have become rare"

@@ -122,7 +122,7 @@ def test_the_page_is_prometheuss_format() -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     metrics = Metrics()
-    metrics.answered('a"b\\c\nd', "predict", "REST", 0.001)
+    metrics.answered('a"b\\c\nd', "predict", "REST", [0.001])
     metrics.gave_examples("m", 5)
     with asyncio.Runner() as runner:
         metrics.ran(MemoryServable("m", 3, runner.get_loop()), "Predict", 0.5)

@@ -88,7 +88,9 @@ def test_the_date_follows_a_clock_that_jumps(monkeypatch: pytest.MonkeyPatch) ->
         (1, "Thu, 01 Jan 1970 00:00:01 GMT"),
     ):
         monkeypatch.setattr("serving.server.rest.answers.time.time", lambda now=now: now + 0.5)
+        heads.forget()
         head = heads.write(200, b"text/plain", 3, keep_alive=True)
+        assert heads.write(200, b"text/plain", 3, keep_alive=True) is head
         assert (
             head
             == (
