@@ -63,7 +63,12 @@ class Predictions:
         Raises:
             ServingError: Why there is no answer.
         """
-        if not self._is_crowded or not _may_wait(asked):
+        seconds = asked.head.seconds
+        if (
+            not self._is_crowded
+            or len(asked.body) > _LARGEST_BODY
+            or (seconds is not None and seconds < _SHORTEST_SECONDS)
+        ):
             self._answer_alone(asked)
             return
         if not self._crowds:
@@ -111,6 +116,8 @@ class Predictions:
     def _answer_together(self, crowd: Sequence[Asked]) -> None:
         """Answer the ordinary requests of a crowd in one run, and the others one by one."""
         counts = self._answer_ordinary(crowd) if len(crowd) > 1 else [0]
+        if all(counts):
+            return
         for asked, count in zip(crowd, counts, strict=True):
             if count:
                 continue
@@ -142,7 +149,7 @@ class Predictions:
             if not isinstance(fault, ServingError):
                 log_fault(fault)
             return none  # each is told by itself what is wrong
-        requests = [asked for asked, count in zip(crowd, counts, strict=True) if count]
+        requests = list(itertools.compress(crowd, counts))
         if outputs is None:
             self._submit_each(requests, ends, servable, inputs)
             return counts
@@ -177,16 +184,14 @@ class Predictions:
         return reader
 
 
-def _may_wait(asked: Asked) -> bool:
-    seconds = asked.head.seconds
-    return len(asked.body) <= _LARGEST_BODY and (seconds is None or seconds >= _SHORTEST_SECONDS)
-
-
 def _row_by_row(answer: Tensors | ServingError | None, size: int) -> Tensors | None:
     """Give a crowd's outputs; None where each request has to be run by itself.
 
     A model may not answer row by row, though its signature says so.
     """
-    if not isinstance(answer, dict) or any(a.shape[:1] != (size,) for a in answer.values()):
+    if not isinstance(answer, dict):
         return None
+    for array in answer.values():
+        if array.shape[:1] != (size,):
+            return None
     return answer

@@ -87,12 +87,13 @@ class RowReader:
             documents = list(map(orjson.loads, bodies))
         except orjson.JSONDecodeError:
             documents = list(map(_document, bodies))
+        is_suspect = _has_booleans(b"".join(bodies))
         requests = [
             document["instances"]
             if type(document) is dict
             and len(document) == 1
             and type(document.get("instances")) is list
-            and not _has_booleans(body)
+            and not (is_suspect and _has_booleans(body))
             else []
             for document, body in zip(documents, bodies, strict=True)
         ]
