@@ -153,14 +153,15 @@ def serve(
     """
     import signal
 
-    from feature_store.online.server import serving_features, tls_context
+    from feature_store.online.server import serving_features
     from feature_store.store import FeatureStore
+    from learnloop.access import TlsFiles
 
     endings = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, endings)
     store = FeatureStore()
     services = ", ".join(store.definitions.services) or "no service"
-    tls = tls_context(tls_certificate, tls_key)
+    tls = TlsFiles.named(tls_certificate, tls_key)
     with serving_features(store, port, host=host, tls=tls) as taken:
         scheme = "http" if tls is None else "https"
         print(f"Online features of {services}: {scheme}://{host}:{taken}", flush=True)

@@ -9,11 +9,8 @@ is logged.
 from __future__ import annotations
 
 import contextlib
-import hmac
-import ipaddress
 import json
 import logging
-import os
 import socket
 import ssl
 import sys
@@ -22,7 +19,6 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -32,6 +28,7 @@ from feature_store.asking import PurposeRefused
 from feature_store.online.answering import Answering
 from feature_store.online.store import OnlineStoreUnavailable
 from feature_store.store import NotApplied
+from learnloop.access import REFUSAL, TlsFiles, is_loopback, read_tokens, shows_token
 from learnloop.errors import LearnLoopError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 FEATURES, HEALTH, METRICS = "/get-online-features", "/health", "/metrics"
 TOKENS_VARIABLE = "LEARNLOOP_FEATURES_TOKENS"
-SHORTEST_TOKEN = 16
 MOST_BYTES = 1 << 20
 """Bytes of one request."""
 WAIT_SECONDS = 30
@@ -60,57 +56,9 @@ STATUSES: tuple[tuple[type[LearnLoopError], HTTPStatus], ...] = (
 log = logging.getLogger(__name__)
 
 
-def load_tokens() -> tuple[str, ...]:
-    """Read the bearer tokens from the environment.
-
-    Returns:
-        The tokens, several so that one can be replaced while it is in use; none lets everybody on
-        this machine in.
-
-    Raises:
-        UsageError: A token is too short to be a secret.
-    """
-    tokens = [t.strip() for t in os.environ.get(TOKENS_VARIABLE, "").split(",") if t.strip()]
-    if any(len(token) < SHORTEST_TOKEN for token in tokens):
-        raise UsageError(
-            "A bearer token is too short to be a secret.",
-            where=f"the environment variable {TOKENS_VARIABLE}",
-            expected=f"at least {SHORTEST_TOKEN} characters each",
-            received=f"{min(map(len, tokens))} characters",
-            next=f'export {TOKENS_VARIABLE}="$(openssl rand -hex 32)"',
-        )
-    return tuple(tokens)
-
-
-def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Read the files of TLS.
-
-    Args:
-        certificate: The server's certificate and its chain (PEM); None for no TLS.
-        key: Its private key (PEM).
-
-    Raises:
-        UsageError: One is named without the other, or they cannot be read as what they should be.
-    """
-    if certificate is None and key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate or "", key or "")
-    except (OSError, ssl.SSLError) as fault:
-        raise UsageError(
-            "The files of TLS cannot be used.",
-            where=f"{certificate}, {key}",
-            expected="a certificate and its private key, in PEM",
-            received=fault.strerror or fault,
-        ) from None
-    return context
-
-
 @contextlib.contextmanager
 def serving_features(
-    store: FeatureStore, port: int, *, host: str = HOST, tls: ssl.SSLContext | None = None
+    store: FeatureStore, port: int, *, host: str = HOST, tls: TlsFiles | None = None
 ) -> Iterator[int]:
     """Answer requests for the length of a ``with`` block.
 
@@ -118,17 +66,18 @@ def serving_features(
         store: The feature store.
         port: The port; 0 for any.
         host: The address; others than loopback need TLS and tokens.
-        tls: The server's certificate.
+        tls: The files of TLS; None for plain HTTP.
 
     Yields:
         The port.
 
     Raises:
-        UsageError: The port is taken, a token is too short, or the address is open to others.
+        UsageError: The port is taken, a token is too short, a file of TLS cannot be used, or the
+            address is open to others.
     """
-    tokens = load_tokens()
-    is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    if not (is_loopback or (tls and tokens)):
+    tokens = read_tokens(TOKENS_VARIABLE)
+    context = None if tls is None else tls.ssl_context()
+    if not (is_loopback(host) or (tls and tokens)):
         raise UsageError(
             "Features of learners are not served beyond this machine without TLS and tokens.",
             where=f"--host {host}",
@@ -137,7 +86,7 @@ def serving_features(
             next=f'export {TOKENS_VARIABLE}="$(openssl rand -hex 32)"',
         )
     try:
-        server = _Server(host, port, tls, store, tokens)
+        server = _Server(host, port, context, store, tokens)
     except OSError as fault:
         raise UsageError(
             "The port of the feature server cannot be had.",
@@ -164,7 +113,7 @@ class _Server(ThreadingHTTPServer):
         port: int,
         tls: ssl.SSLContext | None,
         store: FeatureStore,
-        tokens: tuple[str, ...],
+        tokens: tuple[bytes, ...],
     ) -> None:
         super().__init__((host, port), _Handler)
         if tls is not None:
@@ -173,7 +122,7 @@ class _Server(ThreadingHTTPServer):
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
         self._store = store
-        self._tokens = [token.encode() for token in tokens]
+        self._tokens = tokens
         self.answering = Answering(store)
         self.registry = CollectorRegistry()
         self.seconds = Histogram(
@@ -190,11 +139,8 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def lets_in(self, authorization: str) -> bool:
-        """Whether a header shows one of the tokens; each is compared in constant time."""
-        scheme, _, shown = authorization.partition(" ")
-        given = shown.strip().encode("latin-1", "replace")
-        matches = [hmac.compare_digest(given, token) for token in self._tokens]
-        return not self._tokens or (scheme.lower() == "bearer" and any(matches))
+        """Whether a header shows one of the tokens, where there are any."""
+        return not self._tokens or shows_token(authorization, self._tokens)
 
     def is_healthy(self) -> bool:
         """Whether an online store answers."""
@@ -230,12 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse_place()
         elif not self.server.lets_in(self.headers.get("Authorization", "")):
             told = {"WWW-Authenticate": "Bearer"}
-            self._refuse(HTTPStatus.UNAUTHORIZED, "A valid bearer token is required.", **told)
+            self._refuse(HTTPStatus.UNAUTHORIZED, REFUSAL, **told)
         elif (body := self._body()) is not None:
             began = time.perf_counter()
             status, document = self._answered(body)
-            self._answer(status, document)
+            # Before it is sent: whoever has an answer finds it counted.
             self.server.seconds.labels(status.value).observe(time.perf_counter() - began)
+            self._answer(status, document)
 
     def _answered(self, body: bytes) -> tuple[HTTPStatus, Any]:
         try:

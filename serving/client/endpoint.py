@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from learnloop.access import is_loopback
 from learnloop.errors import UsageError
 
 TOKEN_VARIABLE = "LEARNLOOP_SERVING_TOKEN"
@@ -141,7 +141,7 @@ class Endpoint:
         token = os.environ.get(TOKEN_VARIABLE, "")
         if not token:
             return {}
-        if not self.is_encrypted and not self._is_loopback():
+        if not self.is_encrypted and not is_loopback(self.host):
             raise UsageError(
                 "A bearer token is not sent in the clear.",
                 where=self.url,
@@ -149,12 +149,6 @@ class Endpoint:
                 received=f"a token in {TOKEN_VARIABLE} and a connection without TLS",
             )
         return {"authorization": f"Bearer {token}"}
-
-    def _is_loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
 
 
 def _unreadable(security: Security, fault: OSError) -> UsageError:

@@ -9,13 +9,14 @@ import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from learnloop.access import TlsFiles
 from serving.server.contract import Models, Observer
 from serving.server.metrics import PAGE_PATH, Metrics
 from serving.server.rest.api import Api
 from serving.server.rest.connection import RestLimits
 from serving.server.rest.server import RestServer
 from serving.server.rpc.server import RpcLimits, RpcServer
-from serving.server.security import TlsFiles, Tokens
+from serving.server.security import Tokens
 
 LOG = logging.getLogger(__name__)
 

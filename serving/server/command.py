@@ -85,18 +85,19 @@ def serve_command(
     """
     import uvloop
 
+    from learnloop.access import TlsFiles
     from serving.server.app import ServerOptions
     from serving.server.models import Limits
     from serving.server.rest.connection import RestLimits
     from serving.server.rpc.server import RpcLimits
-    from serving.server.running import log_settings, serve, served_source, tls_files
+    from serving.server.running import log_settings, serve, served_source
     from serving.server.security import Tokens
 
     options = ServerOptions(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
-        tls=tls_files(tls_certificate, tls_key, tls_client_authority),
+        tls=TlsFiles.named(tls_certificate, tls_key, tls_client_authority),
         tokens=Tokens.from_environment(),
         metrics_path=metrics_path,
         rest_seconds=rest_seconds,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import signal
 from pathlib import Path
 
 from feature_store.pseudonyms import load_keyring_if_any
+from learnloop.access import is_loopback
 from learnloop.errors import UsageError
 from learnloop.settings import load_settings
 from serving.prediction_log import LogSettings, PredictionLog
 from serving.server.app import Server, ServerOptions
 from serving.server.contract import ServingError
 from serving.server.models import Limits, open_models
-from serving.server.security import TOKENS_VARIABLE, TlsFiles
+from serving.server.security import TOKENS_VARIABLE
 
 CONFIG_NAME = "models.config"
 
@@ -32,31 +32,6 @@ def served_source(named: Path | None) -> Path:
     folder = load_settings().serving_folder
     config = folder / CONFIG_NAME
     return config if config.is_file() else folder
-
-
-def tls_files(
-    certificate: Path | None, key: Path | None, client_authority: Path | None
-) -> TlsFiles | None:
-    """Put the files of TLS together.
-
-    Raises:
-        UsageError: One is named without the others it needs.
-    """
-    if certificate is not None and key is not None:
-        return TlsFiles(certificate, key, client_authority)
-    named = {
-        "--tls-certificate": certificate,
-        "--tls-key": key,
-        "--tls-client-authority": client_authority,
-    }
-    if any(named.values()):
-        raise UsageError(
-            "TLS needs a certificate and its key.",
-            where="learnloop serve",
-            expected="--tls-certificate and --tls-key",
-            received=", ".join(option for option, file in named.items() if file is not None),
-        )
-    return None
 
 
 def log_settings(features: str, share: float, part_seconds: float) -> LogSettings | None:
@@ -148,11 +123,8 @@ async def serve(
 
 def _check_exposure(options: ServerOptions) -> None:
     """Refuse to let a whole network ask without proof of who it is."""
-    is_loopback = options.host == "localhost" or (
-        _is_address(options.host) and ipaddress.ip_address(options.host).is_loopback
-    )
     is_mutual = options.tls is not None and options.tls.client_authority is not None
-    if not (is_loopback or is_mutual or (options.tls is not None and options.tokens)):
+    if not (is_loopback(options.host) or is_mutual or (options.tls is not None and options.tokens)):
         raise UsageError(
             "A server that others can reach needs TLS, and tokens or certificates of its callers.",
             where=f"--host {options.host}",
@@ -161,11 +133,3 @@ def _check_exposure(options: ServerOptions) -> None:
             received=f"TLS: {'yes' if options.tls else 'no'}, "
             f"tokens: {'yes' if options.tokens else 'no'}",
         )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from learnloop.access import TlsFiles
 from serving.server.contract import Models, Observer
 from serving.server.metrics import Metrics
 from serving.server.rpc import management, prediction
@@ -18,7 +19,7 @@ from serving.server.rpc.guard import Guard, Handler, TokenInterceptor
 from serving.server.rpc.management import ModelService
 from serving.server.rpc.prediction import PredictionService
 from serving.server.rpc.services import descriptor_pool
-from serving.server.security import TlsFiles, Tokens
+from serving.server.security import Tokens
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _SERVICES = (prediction.SERVICE, management.SERVICE)

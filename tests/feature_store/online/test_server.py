@@ -24,9 +24,9 @@ from feature_store.online.server import (
     MOST_BYTES,
     TOKENS_VARIABLE,
     serving_features,
-    tls_context,
 )
 from feature_store.store import FeatureStore
+from learnloop.access import TlsFiles
 from learnloop.errors import UsageError
 from learnloop.settings import Settings, project_root
 from tests.feature_store.online.school import ago, open_school, write_activity
@@ -239,19 +239,6 @@ def test_a_port_that_is_taken(caller: Caller, store: FeatureStore) -> None:
     )
 
 
-def test_a_token_that_is_no_secret(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOKENS_VARIABLE, "short")
-    with pytest.raises(UsageError) as refused, serving_features(store, 0):
-        pass
-    assert str(refused.value) == (
-        "A bearer token is too short to be a secret.\n"
-        "  where:    the environment variable LEARNLOOP_FEATURES_TOKENS\n"
-        "  expected: at least 16 characters each\n"
-        "  received: 5 characters\n"
-        '  next:     export LEARNLOOP_FEATURES_TOKENS="$(openssl rand -hex 32)"'
-    )
-
-
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path, trustme.CA]:
     authority = trustme.CA()
@@ -272,7 +259,7 @@ def test_an_address_that_others_reach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(TOKENS_VARIABLE, tokens)
-    tls = tls_context(*certificate[:2]) if has_tls else None
+    tls = TlsFiles(*certificate[:2]) if has_tls else None
     if tls is not None and tokens:
         with serving_features(store, 0, host="0.0.0.0", tls=tls) as port:
             assert port
@@ -293,7 +280,7 @@ def test_features_over_tls(
     store: FeatureStore,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with serving_features(store, 0, tls=tls_context(*certificate[:2])) as port:
+    with serving_features(store, 0, tls=TlsFiles(*certificate[:2])) as port:
         socket.create_connection(("127.0.0.1", port)).close()  # a probe of the port
         with pytest.raises(OSError):
             Caller(port).send("GET", "/health")
@@ -310,17 +297,6 @@ def test_features_over_tls(
         assert (answer.status, json.loads(answer.read())["results"][0]["values"]) == (200, [7, 8])
         caller.close()
     assert capsys.readouterr().err == ""
-
-
-def test_files_of_tls_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused:
-        tls_context(tmp_path / "tls.crt", None)
-    assert str(refused.value) == (
-        "The files of TLS cannot be used.\n"
-        f"  where:    {tmp_path}/tls.crt, None\n"
-        "  expected: a certificate and its private key, in PEM\n"
-        "  received: No such file or directory"
-    )
 
 
 def test_the_command_ends_when_it_is_told_to(store: FeatureStore) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from learnloop.access import TlsFiles
 from learnloop.errors import LearnLoopError, UsageError
 from serving.canary.comparison import Sample
 from serving.canary.figures import LOG_LAG, Counts, Figures, read_counts, read_page
 from serving.client.endpoint import TOKEN_VARIABLE, Security
 from serving.server.app import ServerOptions
-from serving.server.security import TlsFiles, Tokens
+from serving.server.security import Tokens
 from tests.servers import free_port
 from tests.serving.canary.pages import TENSORFLOW_SERVING, embedded_page, serving_page
 from tests.serving.server.memory import serving
@@ -89,7 +90,12 @@ def test_a_server_that_asks_who_asks_is_read(
     school, token = Authority(tmp_path), "a-token-that-is-long-enough"
     files = TlsFiles(school.files.certificate, school.files.key, school.root)
     options = ServerOptions(
-        host="localhost", rest_port=0, grpc_port=0, tls=files, tokens=Tokens(token), drain_seconds=5
+        host="localhost",
+        rest_port=0,
+        grpc_port=0,
+        tls=files,
+        tokens=Tokens(token.encode()),
+        drain_seconds=5,
     )
     with serving(options) as server:
         url = f"https://localhost:{server.ports.rest}/monitoring/prometheus/metrics"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from learnloop.access import TlsFiles
 from learnloop.cli.main import main
 from serving.server.app import ServerOptions
-from serving.server.security import TlsFiles
 from tests.servers import free_port
 from tests.serving.client.scripted import Scripted, rest_server, rpc_server
 from tests.serving.server.memory import serving

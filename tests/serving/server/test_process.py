@@ -22,12 +22,12 @@ import psutil
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from learnloop.access import TlsFiles
 from learnloop.errors import UsageError
 from learnloop.settings import Settings
 from serving.embedded import EmbeddedServer, embedded_server
 from serving.server.app import ServerOptions, allow_connections
-from serving.server.running import _check_exposure, tls_files
-from serving.server.security import TlsFiles
+from serving.server.running import _check_exposure
 from tests.serving.server.memory import eventually
 from tests.serving.server.test_grpc import predict_request
 from tests.serving.server.tiny_models import MODEL, write_version
@@ -198,17 +198,6 @@ def test_others_may_reach_it_only_with_proof() -> None:
         "  expected: --tls-certificate and --tls-key, with LEARNLOOP_SERVING_TOKENS or "
         "--tls-client-authority\n"
         "  received: TLS: yes, tokens: no"
-    )
-
-
-def test_tls_needs_both_files() -> None:
-    with pytest.raises(UsageError) as caught:
-        tls_files(Path("a.pem"), None, Path("ca.pem"))
-    assert str(caught.value) == (
-        "TLS needs a certificate and its key.\n"
-        "  where:    learnloop serve\n"
-        "  expected: --tls-certificate and --tls-key\n"
-        "  received: --tls-certificate, --tls-client-authority"
     )
 
 

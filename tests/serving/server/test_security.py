@@ -15,9 +15,9 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from learnloop.errors import UsageError
+from learnloop.access import TlsFiles
 from serving.server.app import ServerOptions
-from serving.server.security import TOKENS_VARIABLE, TlsFiles, Tokens
+from serving.server.security import TOKENS_VARIABLE, Tokens
 from tests.serving.server.memory import ThreadedServer, serving
 from tests.serving.server.test_grpc import predict_request
 
@@ -38,7 +38,12 @@ def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tupl
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[ThreadedServer]:
     with serving(
-        ServerOptions(rest_port=0, grpc_port=0, tokens=Tokens(FIRST, SECOND), drain_seconds=5)
+        ServerOptions(
+            rest_port=0,
+            grpc_port=0,
+            tokens=Tokens(FIRST.encode(), SECOND.encode()),
+            drain_seconds=5,
+        )
     ) as server:
         yield server
 
@@ -89,20 +94,10 @@ def test_grpc_asks_for_a_token(guarded: ThreadedServer) -> None:
 
 
 def test_tokens_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOKENS_VARIABLE, f" {FIRST}, {SECOND} ,")
+    monkeypatch.setenv(TOKENS_VARIABLE, f"{FIRST},{SECOND}")
     Tokens.from_environment().check(f"Bearer {SECOND}")
     monkeypatch.setenv(TOKENS_VARIABLE, "")
     assert not Tokens.from_environment()
-    monkeypatch.setenv(TOKENS_VARIABLE, f"{FIRST},short")
-    with pytest.raises(UsageError) as caught:
-        Tokens.from_environment()
-    assert str(caught.value) == (
-        "A bearer token is too short to be a secret.\n"
-        "  where:    LEARNLOOP_SERVING_TOKENS\n"
-        "  expected: at least 16 characters each\n"
-        "  received: 5 characters\n"
-        '  next:     export LEARNLOOP_SERVING_TOKENS="$(openssl rand -hex 32)"'
-    )
 
 
 class Authority:
@@ -163,9 +158,3 @@ def test_speaks_tls(authority: Authority, is_mutual: bool) -> None:
                 with pytest.raises(grpc.RpcError) as caught:
                     stub.Predict(REQUEST, timeout=60)
                 assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-
-
-def test_refuses_files_that_are_no_certificates(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("nothing")
-    with pytest.raises(UsageError, match="The files of TLS cannot be used."):
-        TlsFiles(tmp_path / "a", tmp_path / "a").ssl_context()
