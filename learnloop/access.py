@@ -1,15 +1,16 @@
-"""Who may ask a server: bearer tokens, TLS, and how far an address reaches.
+"""Who may ask a server: bearer tokens, TLS, how far an address reaches, and whose a port is.
 
 Tokens come from the environment, several at once so that one can be replaced while it is in use.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,30 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@contextlib.contextmanager
+def explain_taken_port(of: str, host: str, port: int, next: str) -> Iterator[None]:
+    """Tell in words that a server cannot have its port.
+
+    Args:
+        of: Whose port it is.
+        host: The address.
+        port: The port.
+        next: The command that asks for another one.
+
+    Raises:
+        UsageError: The ``with`` block, which listens there, cannot.
+    """
+    try:
+        yield
+    except OSError as fault:
+        raise UsageError(
+            f"The port of {of} cannot be had.",
+            where=f"{host}:{port}",
+            received=fault.strerror or fault,
+            next=next,
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,9 @@ def check_before_trial(name: str, version: str, settings: Settings) -> tuple[int
         GateRefused: It may not.
     """
     place = open_place(settings)
-    model = place.read().model(name)
-    number = place.read().published_version(name, _number(name, version, settings))
+    rollout = place.read()
+    model = rollout.model(name)
+    number = rollout.published_version(name, _number(name, version, settings))
     published = place.find(name, number)
     registered = published and published.manifest["lineage"].get(MLFLOW_VERSION)
     judgement = Judgement(f"Version {number} was pushed by hand: no run judged it.")

@@ -28,7 +28,14 @@ from feature_store.asking import PurposeRefused
 from feature_store.online.answering import Answering
 from feature_store.online.store import OnlineStoreUnavailable
 from feature_store.store import NotApplied
-from learnloop.access import REFUSAL, TlsFiles, is_loopback, read_tokens, shows_token
+from learnloop.access import (
+    REFUSAL,
+    TlsFiles,
+    explain_taken_port,
+    is_loopback,
+    read_tokens,
+    shows_token,
+)
 from learnloop.errors import LearnLoopError, UsageError
 
 if TYPE_CHECKING:
@@ -85,15 +92,10 @@ def serving_features(
             received=f"{'TLS' if tls else 'no TLS'}, {len(tokens)} tokens",
             next=f'export {TOKENS_VARIABLE}="$(openssl rand -hex 32)"',
         )
-    try:
+    with explain_taken_port(
+        "the feature server", host, port, next="learnloop features serve --port 0"
+    ):
         server = _Server(host, port, context, store, tokens)
-    except OSError as fault:
-        raise UsageError(
-            "The port of the feature server cannot be had.",
-            where=f"{host}:{port}",
-            received=fault.strerror or fault,
-            next="learnloop features serve --port 0",
-        ) from None
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
         thread.start()

@@ -15,9 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from learnloop.artifacts import MonitoringReport
 from learnloop.ledger import open_ledger
-from learnloop.ledger.rows import aware
 from learnloop.ledger.tables import artifacts, executions, runs
-from learnloop.metrics.families import gauge
+from learnloop.metrics.families import gauge, seconds_of
 from learnloop.settings import Settings
 from learnloop.store import open_store
 
@@ -58,9 +57,7 @@ def describe_monitors(settings: Settings) -> Iterable[Metric]:
     )
     families: dict[str, Metric] = {}
     for model, row in {row.model: row for row in reversed(rows)}.items():
-        ended = aware(row.ended)
-        assert ended is not None
-        made.add_metric([model or ""], ended.timestamp())
+        made.add_metric([model or ""], seconds_of(row.ended))
         page = _read_figures(settings.store_location, str(settings.home_folder), row.uri)
         for found in text_string_to_metric_families(page):
             family = families.setdefault(

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from learnloop.errors import UsageError
+from learnloop.access import explain_taken_port
 from learnloop.metrics.disk import describe_disk
 from learnloop.metrics.families import gauge
 from learnloop.metrics.monitors import describe_monitors
@@ -81,15 +81,8 @@ def serving_metrics(settings: Settings, port: int, host: str) -> Iterator[int]:
     """
     registry = CollectorRegistry()
     registry.register(RecordCollector(settings))
-    try:
+    with explain_taken_port("the metrics", host, port, next="learnloop metrics --port 0"):
         server, thread = start_http_server(port, host, registry)
-    except OSError as fault:
-        raise UsageError(
-            "The port of the metrics cannot be had.",
-            where=f"{host}:{port}",
-            received=fault.strerror or fault,
-            next="learnloop metrics --port 0",
-        ) from None
     try:
         yield server.server_port
     finally:

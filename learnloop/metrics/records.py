@@ -7,7 +7,6 @@ model fails must not hide behind that of another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +14,8 @@ from prometheus_client.core import Metric
 
 from learnloop.ledger import open_ledger
 from learnloop.ledger.records import RUN_STATUSES
-from learnloop.ledger.rows import aware
 from learnloop.ledger.tables import executions, runs
-from learnloop.metrics.families import gauge
+from learnloop.metrics.families import gauge, seconds_of
 from learnloop.settings import Settings
 
 _KNOWN = sa.select(
@@ -98,9 +96,9 @@ def _tell_runs(rows: Iterable[Any]) -> Iterator[Metric]:
         of = (row.pipeline, row.model or "")
         counted.add_metric((*of, row.status), row.count)
         if row.status == "running":
-            running.add_metric(of, _seconds(row.oldest))
+            running.add_metric(of, seconds_of(row.oldest))
         else:
-            ends.setdefault(of, {})[row.status] = _seconds(row.ended)
+            ends.setdefault(of, {})[row.status] = seconds_of(row.ended)
     for of, moments in ends.items():
         last = max(moments, key=lambda status: moments[status])
         for status, moment in moments.items():
@@ -124,9 +122,3 @@ def _tell_steps(rows: Iterable[Any], durations: Iterable[Any]) -> Iterator[Metri
     for row in durations:
         lasted.add_metric((row.pipeline, row.step), (row.ended - row.started).total_seconds())
     yield from (counted, lasted)
-
-
-def _seconds(moment: datetime) -> float:
-    known = aware(moment)
-    assert known is not None
-    return known.timestamp()

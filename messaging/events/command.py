@@ -66,7 +66,11 @@ def collect(
     if metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(metrics_port, metrics_host, collector.counts.registry)
+        from learnloop.access import explain_taken_port
+
+        other = "give --metrics-port one that is free"
+        with explain_taken_port("the metrics", metrics_host, metrics_port, next=other):
+            start_http_server(metrics_port, metrics_host, collector.counts.registry)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

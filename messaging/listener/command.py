@@ -47,7 +47,7 @@ def listen_command(
     The broker is LEARNLOOP_RABBITMQ. Airflow is LEARNLOOP_AIRFLOW, with LEARNLOOP_AIRFLOW_USER and
     LEARNLOOP_AIRFLOW_PASSWORD. Policies are in the project's policies.toml.
     """
-    from learnloop.errors import UsageError
+    from learnloop.access import explain_taken_port
     from learnloop.settings import load_settings, project_root
     from messaging.broker import Delays, broker_url, parameters_of
     from messaging.decisions import Decisions
@@ -76,15 +76,10 @@ def listen_command(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     with contextlib.ExitStack() as stack:
-        try:
+        with explain_taken_port(
+            "/health and /metrics", host, port, next="learnloop listen --port 0"
+        ):
             taken = stack.enter_context(serving_health(health, port, host))
-        except OSError as fault:
-            raise UsageError(
-                "The port of /health and /metrics cannot be had.",
-                where=f"{host}:{port}",
-                received=fault.strerror or fault,
-                next="learnloop listen --port 0",
-            ) from None
         log.info("Health: http://%s:%s/health", host, taken)
         ledger = _wait_for_ledger(settings.ledger_url, health, stopping)
         if ledger is None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import trustme
 
-from learnloop.access import TlsFiles, is_loopback, read_tokens, shows_token
+from learnloop.access import (
+    TlsFiles,
+    explain_taken_port,
+    is_loopback,
+    read_tokens,
+    shows_token,
+)
 from learnloop.errors import UsageError
 
 VARIABLE = "LEARNLOOP_SOME_TOKENS"
@@ -67,6 +75,22 @@ def test_a_token_is_shown(authorization: str, is_shown: bool) -> None:
 )
 def test_how_far_an_address_reaches(host: str, is_near: bool) -> None:
     assert is_loopback(host) is is_near
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with (
+            pytest.raises(UsageError) as refused,
+            explain_taken_port("the metrics", "127.0.0.1", port, next="take another"),
+        ):
+            HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+    assert str(refused.value) == (
+        "The port of the metrics cannot be had.\n"
+        f"  where:    127.0.0.1:{port}\n"
+        "  received: Address already in use\n"
+        "  next:     take another"
+    )
 
 
 def test_tls_needs_both_files() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import operator
 import weakref
 from collections.abc import Sequence
 
@@ -116,11 +117,7 @@ class Predictions:
     def _answer_together(self, crowd: Sequence[Asked]) -> None:
         """Answer the ordinary requests of a crowd in one run, and the others one by one."""
         counts = self._answer_ordinary(crowd) if len(crowd) > 1 else [0]
-        if all(counts):
-            return
-        for asked, count in zip(crowd, counts, strict=True):
-            if count:
-                continue
+        for asked in itertools.compress(crowd, map(operator.not_, counts)):
             try:
                 self._answer_alone(asked)
             except Exception as error:
